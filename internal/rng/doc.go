@@ -23,5 +23,8 @@
 // math.Log or math.Cos, whose last bit differs between processors: same key and
 // counter, same bits on every machine.
 //
+// Those elementary functions (Exp, Expm1, Log) are exported, because sampling and
+// the loss need the same promise.
+//
 // The package is not for cryptography.
 package rng

@@ -2,7 +2,7 @@ package rng
 
 import "math"
 
-// Normal variates by Box and Muller's transform, with a logarithm, a sine and a
+// Normal variates by Box and Muller's transform, with a logarithm, sine and
 // cosine of our own: math.Log and math.Sincos have assembly on some processors
 // and may be fused on others, so their last bit is not the same everywhere.
 // Every product that is added to something is rounded on its own (the explicit
@@ -34,33 +34,9 @@ func (k Key) NormalAt(i uint64, b, c, d uint32) float64 {
 func (k Key) normalPair(i, b, c, d uint32) (z0, z1 float64) {
 	x := Philox(k, Counter{i, b, c, d})
 	u := 1 - Uniform53(x[0], x[1]) // in (0, 1]: its logarithm is finite
-	r := math.Sqrt(-2 * logUnit(u))
+	r := math.Sqrt(-2 * Log(u))
 	sin, cos := sinCosTurn(Uniform53(x[2], x[3]))
 	return r * cos, r * sin
-}
-
-// logUnit returns the natural logarithm of u in (0, 1], u a multiple of 2^-53.
-//
-//	u = 2^e * m, m in [sqrt(1/2), sqrt(2))
-//	log m = 2 atanh(s) = 2 (s + s^3/3 + s^5/5 + ...),  s = (m-1)/(m+1), |s| <= 0.1716
-//
-// Twelve terms leave less than 1e-19.
-func logUnit(u float64) float64 {
-	m, e := math.Frexp(u) // exact; m in [1/2, 1)
-	if m < math.Sqrt2/2 {
-		m *= 2
-		e--
-	}
-	s := (m - 1) / (m + 1)
-	s2 := s * s
-	sum := 0.0
-	for k := 23; k >= 3; k -= 2 {
-		sum = float64(s2 * (1/float64(k) + sum))
-	}
-	const ln2hi, ln2lo = 6.93147180369123816490e-01, 1.90821492927058770002e-10 // their sum is log 2; e*ln2hi is exact
-	rest := float64(2 * s * sum)
-	rest = float64(float64(e)*ln2lo) + rest
-	return float64(float64(e)*ln2hi) + (float64(2*s) + rest)
 }
 
 // sinCosTurn returns the sine and cosine of 2 pi v for v in [0, 1). The turn is
