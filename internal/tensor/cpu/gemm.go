@@ -1,0 +1,216 @@
+package cpu
+
+// Matrix products. Weights lie in panels of 16 outputs: W[out,in] is stored as
+// P[out/16][in][16], zero-padded to whole panels. The forward product streams
+// it, and gradients and optimizer moments have the same layout, so nothing is
+// ever repacked. Each output is one chain of fused multiply-adds along the
+// reduction, in ascending order, whatever the blocking, batch or thread count.
+
+const (
+	blockK = 256 // reduction steps between two visits of an output tile: 16 KiB of a panel, in L1
+	blockM = 384 // rows of the left side kept in L2 while panels pass by
+	tileM  = 6   // rows of an output tile
+)
+
+// tile computes an m×n block of C (m <= 6, n <= 16) from m rows of A and one panel.
+func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, load bool, ahead *float32) {
+	if k == 0 {
+		if !load {
+			for i := range m {
+				clear(c[i*ldc : i*ldc+n])
+			}
+		}
+		return
+	}
+	if n < panel {
+		var t [tileM * panel]float32
+		if load {
+			for i := range m {
+				copy(t[i*panel:i*panel+n], c[i*ldc:i*ldc+n])
+			}
+		}
+		tile(m, panel, k, a, rsa, csa, b, ldb, t[:], panel, load, ahead)
+		for i := range m {
+			copy(c[i*ldc:i*ldc+n], t[i*panel:i*panel+n])
+		}
+		return
+	}
+	if !avx2 {
+		gemmGeneric(m, k, a, rsa, csa, b, ldb, c, ldc, load)
+		return
+	}
+	l := 0
+	if load {
+		l = 1
+	}
+	_, _, _ = a[(m-1)*rsa+(k-1)*csa], b[(k-1)*ldb+panel-1], c[(m-1)*ldc+panel-1]
+	ap, bp, cp := &a[0], &b[0], &c[0]
+	if ahead == nil {
+		ahead = bp
+	}
+	switch m {
+	case 1:
+		gemm1x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	case 2:
+		gemm2x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	case 3:
+		gemm3x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	case 4:
+		gemm4x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	case 5:
+		gemm5x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	default:
+		gemm6x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
+	}
+}
+
+// panels returns the number of panels of n outputs.
+func panels(n int) int { return (n + panel - 1) / panel }
+
+// packedLen returns the length of a packed [out,in] matrix.
+func packedLen(out, in int) int { return panels(out) * panel * in }
+
+// pack writes w [out,in] row-major into panels.
+func pack(dst, w []float32, out, in int) {
+	clear(dst)
+	for o := range out {
+		d := dst[o/panel*panel*in+o%panel:]
+		for k, v := range w[o*in : (o+1)*in] {
+			d[k*panel] = v
+		}
+	}
+}
+
+// unpack is the inverse of pack.
+func unpack(w, src []float32, out, in int) {
+	for o := range out {
+		s := src[o/panel*panel*in+o%panel:]
+		row := w[o*in : (o+1)*in]
+		for k := range row {
+			row[k] = s[k*panel]
+		}
+	}
+}
+
+// rowTiles calls fn for tiles of at most 6 of the rows lo..hi-1.
+func rowTiles(lo, hi int, fn func(i, m int)) {
+	for i := lo; i < hi; i += tileM {
+		fn(i, min(tileM, hi-i))
+	}
+}
+
+// mulPacked computes Y[M,N] (ldy) (+)= X[M,K] (ldx) times the packed [N,K] matrix's transpose.
+func (d *Device) mulPacked(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K int, load bool) {
+	np := panels(N)
+	grain := max(1, 1<<15/max(1, M*K*panel/64))
+	d.pool.split(np, grain, func(_, lo, hi int) {
+		mulPanels(y, ldy, x, ldx, w, M, N, K, lo, hi, load)
+	})
+}
+
+// mulPanels is mulPacked for the panels lo..hi-1.
+func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
+	for i0 := 0; i0 < M; i0 += blockM {
+		i1 := min(M, i0+blockM)
+		for k0 := 0; k0 < K; k0 += blockK {
+			kn := min(blockK, K-k0)
+			for p := lo; p < hi; p++ {
+				b := w[(p*K+k0)*panel:]
+				var ahead *float32 // the panel after this one
+				if next := ((p+1)*K + k0) * panel; p+1 < hi {
+					ahead = &w[next]
+				}
+				n := min(panel, N-p*panel)
+				for i := i0; i < i1; i += tileM {
+					m := min(tileM, i1-i)
+					tile(m, n, kn, x[i*ldx+k0:], ldx, 1, b, panel, y[i*ldy+p*panel:], ldy, load || k0 > 0, ahead)
+				}
+			}
+		}
+	}
+}
+
+// mulPackedT computes DX[M,K] += DY[M,N] times the packed [N,K] matrix: the
+// gradient of mulPacked with respect to X. Panels are transposed on the way.
+func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
+	d.pool.split(panels(K), 1, func(thread, lo, hi int) {
+		buf := d.scratch(thread, blockK*panel)
+		for i0 := 0; i0 < M; i0 += blockM {
+			i1 := min(M, i0+blockM)
+			for n0 := 0; n0 < N; n0 += blockK {
+				nn := min(blockK, N-n0)
+				for p := lo; p < hi; p++ {
+					kn := min(panel, K-p*panel)
+					for q := 0; q < nn; q += panel {
+						transpose16(buf[q*panel:], w[((n0+q)*K+p*panel*panel):], kn)
+					}
+					for i := i0; i < i1; i += tileM {
+						m := min(tileM, i1-i)
+						tile(m, kn, nn, dy[i*ldy+n0:], ldy, 1, buf, panel, dx[i*ldx+p*panel:], ldx, true, nil)
+					}
+				}
+			}
+		}
+	})
+}
+
+// transpose16 sets dst[j*16+i] = src[i*16+j] for i < n, j < 16; rows n.. are 0.
+func transpose16(dst, src []float32, n int) {
+	if n == panel && avx2 {
+		_, _ = dst[255], src[255]
+		transpose8AVX2(&dst[0], panel, &src[0], panel)
+		transpose8AVX2(&dst[8*panel], panel, &src[8], panel)
+		transpose8AVX2(&dst[8], panel, &src[8*panel], panel)
+		transpose8AVX2(&dst[8*panel+8], panel, &src[8*panel+8], panel)
+		return
+	}
+	for i := range panel {
+		for j := range panel {
+			v := float32(0)
+			if i < n {
+				v = src[i*panel+j]
+			}
+			dst[j*panel+i] = v
+		}
+	}
+}
+
+// mulGrad computes the packed DW[N,K] += DY[M,N] transposed times X[M,K]: the
+// gradient of mulPacked with respect to W, one chain along the rows.
+func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx int, M, N, K int) {
+	tiles := (K + tileM - 1) / tileM
+	xt := d.shared(blockK * tiles * tileM)
+	for r0 := 0; r0 < M; r0 += blockK {
+		rn := min(blockK, M-r0)
+		// X transposed into tiles of 6 columns: [K/6][rows][6].
+		d.pool.split(tiles, 8, func(_, lo, hi int) {
+			for t := lo; t < hi; t++ {
+				c, m := t*tileM, min(tileM, K-t*tileM)
+				dst := xt[t*tileM*rn:]
+				for r := range rn {
+					copy(dst[r*tileM:r*tileM+m], x[(r0+r)*ldx+c:(r0+r)*ldx+c+m])
+				}
+			}
+		})
+		d.pool.split(panels(N), 1, func(thread, lo, hi int) {
+			buf := d.scratch(thread, blockK*panel)
+			for p := lo; p < hi; p++ {
+				n := min(panel, N-p*panel)
+				packRows(buf, dy[r0*ldy+p*panel:], ldy, rn, n)
+				for t := range tiles {
+					m := min(tileM, K-t*tileM)
+					tile(m, panel, rn, xt[t*tileM*rn:], 1, tileM, buf, panel, dw[(p*K+t*tileM)*panel:], panel, true, nil)
+				}
+			}
+		})
+	}
+}
+
+// packRows copies n columns of rows rows of src (ld) into rows of 16, zero-padded.
+func packRows(dst, src []float32, ld, rows, n int) {
+	for r := range rows {
+		row := dst[r*panel : (r+1)*panel]
+		copy(row, src[r*ld:r*ld+n])
+		clear(row[n:])
+	}
+}
