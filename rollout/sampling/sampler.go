@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/logprob"
 	"github.com/grouse-rl/grouse/internal/rng"
 )
 
@@ -26,7 +27,7 @@ type Sampler struct {
 	topP  float64 // 1: off
 	minP  float64 // 0: off
 
-	own     Masses
+	own     logprob.Masses
 	entries []entry
 	exps    []float64 // of entries, relative to the first
 	kept    []int32
@@ -74,7 +75,7 @@ func decimal(f float32) float64 {
 //
 // A logit of -Inf excludes its token. A row with a NaN or +Inf, or of nothing
 // but -Inf, is an error of kind Corrupt: the weights or the kernel are broken.
-func (s *Sampler) Sample(logits []float32, u float32, m *Masses) (Draw, error) {
+func (s *Sampler) Sample(logits []float32, u float32, m *logprob.Masses) (Draw, error) {
 	if len(logits) != s.vocab {
 		return Draw{}, grouse.Errorf(grouse.Invalid, "sampling: %d logits for a vocabulary of %d", len(logits), s.vocab)
 	}
@@ -82,7 +83,7 @@ func (s *Sampler) Sample(logits []float32, u float32, m *Masses) (Draw, error) {
 		s.own.Fill(logits, s.set.Temperature)
 		m = &s.own
 	}
-	top, logSum, entropy := Combine(m.Blocks)
+	top, logSum, entropy := logprob.Combine(m.Blocks)
 	if math.IsNaN(logSum) || math.IsInf(float64(top), 0) {
 		return Draw{}, badRow(logits)
 	}
@@ -95,12 +96,12 @@ func (s *Sampler) Sample(logits []float32, u float32, m *Masses) (Draw, error) {
 	}
 	if !s.filter(logits) {
 		d.Token = drawFull(m, top, u)
-		d.Logprob = fullLogprob(top, logSum, logits[d.Token], s.set.Temperature)
+		d.Logprob = logprob.FullFrom(top, logSum, logits[d.Token], s.set.Temperature)
 		return d, nil
 	}
 	place := s.drawKept(u)
 	d.Token = s.kept[place]
-	d.Logprob = KeptLogprob(s.logits, place, s.set.Temperature)
+	d.Logprob = logprob.Kept(s.logits, place, s.set.Temperature)
 	d.Kept = s.kept
 	return d, nil
 }
@@ -140,7 +141,7 @@ func (s *Sampler) filter(logits []float32) bool {
 	if s.topK > 0 {
 		n, _ = s.prefix(logits, s.topK, 0)
 	} else {
-		_, total := keptSum(logits, float64(s.set.Temperature)) // in float64: the kept set does not depend on the kernel
+		_, total := logprob.KeptSum(logits, float64(s.set.Temperature)) // in float64: the kept set does not depend on the kernel
 		for look, whole := min(firstLook, s.vocab), false; ; look = min(look*8, s.vocab) {
 			if n, whole = s.prefix(logits, look, total); whole || look == s.vocab {
 				break
@@ -193,7 +194,7 @@ func (s *Sampler) prefix(logits []float32, look int, total float64) (n int, whol
 // times the total.
 func (s *Sampler) drawKept(u float32) int {
 	tau := float64(s.set.Temperature)
-	top, total := keptSum(s.logits, tau)
+	top, total := logprob.KeptSum(s.logits, tau)
 	limit, sum := float64(u)*total, 0.0
 	for i, z := range s.logits {
 		if sum += rng.Exp(float64(z)/tau - top); sum > limit {
@@ -206,7 +207,7 @@ func (s *Sampler) drawKept(u float32) int {
 // drawFull returns the first id whose cumulative mass exceeds u times the total.
 // The mass of an id is its exponential times the weight of its block; a block is
 // added up on its own, in ascending id, then the blocks.
-func drawFull(m *Masses, top, u float32) int32 {
+func drawFull(m *logprob.Masses, top, u float32) int32 {
 	weight := func(b int) float64 {
 		if m.Blocks[b].Sum == 0 {
 			return 0
@@ -223,7 +224,7 @@ func drawFull(m *Masses, top, u float32) int32 {
 		after := before + float64(w*blockMass(m.Exp, b))
 		if after > limit {
 			sum := 0.0
-			for v := b * Block; v < min((b+1)*Block, len(m.Exp)); v++ {
+			for v := b * logprob.Block; v < min((b+1)*logprob.Block, len(m.Exp)); v++ {
 				if m.Exp[v] == 0 {
 					continue
 				}
@@ -243,7 +244,7 @@ func drawFull(m *Masses, top, u float32) int32 {
 // blockMass adds up a block's exponentials in ascending id.
 func blockMass(exp []float32, b int) float64 {
 	sum := 0.0
-	for _, e := range exp[b*Block : min((b+1)*Block, len(exp))] {
+	for _, e := range exp[b*logprob.Block : min((b+1)*logprob.Block, len(exp))] {
 		sum += float64(e)
 	}
 	return sum

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/logprob"
 	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/rollout/sampling"
 )
@@ -185,8 +186,8 @@ func entropy(z []float32, temperature float32) float64 {
 	return h
 }
 
-// The trainer gathers the kept logits and calls KeptLogprob, or builds the
-// blocks and calls FullLogprob: the same float32 must come out.
+// The trainer gathers the kept logits and calls logprob.Kept, or builds the
+// blocks and calls logprob.Full: the same float32 must come out.
 func TestLogprobBitsAreTheTrainers(t *testing.T) {
 	for _, set := range []grouse.Sampling{{Temperature: 1}, {Temperature: 0.7}, {Temperature: 0.9, TopK: 20}, {Temperature: 1, TopK: 64, TopP: 0.95}} {
 		const V = 3000
@@ -202,15 +203,15 @@ func TestLogprobBitsAreTheTrainers(t *testing.T) {
 			}
 			var again float32
 			if d.Kept == nil {
-				var m sampling.Masses
+				var m logprob.Masses
 				m.Fill(z, set.Temperature)
-				again = sampling.FullLogprob(m.Blocks, z[d.Token], set.Temperature)
+				again = logprob.Full(m.Blocks, z[d.Token], set.Temperature)
 			} else {
 				gathered := make([]float32, len(d.Kept))
 				for i, id := range d.Kept {
 					gathered[i] = z[id]
 				}
-				again = sampling.KeptLogprob(gathered, slices.Index(d.Kept, d.Token), set.Temperature)
+				again = logprob.Kept(gathered, slices.Index(d.Kept, d.Token), set.Temperature)
 			}
 			if math.Float32bits(again) != math.Float32bits(d.Logprob) {
 				t.Errorf("%+v row %d: sampled %v, recomputed %v", set, r, d.Logprob, again)
@@ -321,7 +322,7 @@ func TestKeptGradIsTheDerivative(t *testing.T) {
 	z := row(5, 7, 2)
 	for _, tau := range []float32{1, 0.6} {
 		g := make([]float64, len(z))
-		sampling.KeptGrad(g, z, 2, tau, 1.7)
+		logprob.KeptGrad(g, z, 2, tau, 1.7)
 		ids := all(len(z))
 		for v := range z {
 			const h = 1.0 / 128
@@ -388,7 +389,7 @@ func BenchmarkSample(b *testing.B) {
 	for _, set := range []grouse.Sampling{{Temperature: 1}, {Temperature: 1, TopK: 512, TopP: 0.95}} {
 		b.Run(fmt.Sprintf("%+v", set), func(b *testing.B) {
 			s, _ := sampling.New(set, V)
-			var m sampling.Masses
+			var m logprob.Masses
 			m.Fill(z, set.Temperature)
 			for b.Loop() {
 				if _, err := s.Sample(z, 0.7, &m); err != nil {

@@ -55,3 +55,11 @@ func sink(h []entry, i int) {
 		i = c
 	}
 }
+
+// grow returns s with length n, with fresh memory only if it is too small.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,4 +1,4 @@
-package sampling
+package logprob
 
 import (
 	"math"
@@ -22,7 +22,7 @@ type BlockSum struct {
 }
 
 // Masses is a row of logits turned into unnormalized probabilities, by Fill or
-// by an engine's kernel. Temperature is that of the Sampler; a temperature of 0
+// by an engine's kernel. Temperature is that of the sampler; a temperature of 0
 // counts as 1.
 type Masses struct {
 	Exp    []float32  // [V], exp(x_v - Max of v's block)

@@ -1,4 +1,4 @@
-package sampling
+package logprob
 
 import (
 	"math"
@@ -6,7 +6,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/rng"
 )
 
-// KeptLogprob returns the logprob, in nats, of the token at place target of a
+// Kept returns the logprob, in nats, of the token at place target of a
 // kept set, renormalized over that set:
 //
 //	x = z/tau,  logprob = (x_target - max x) - log sum exp(x - max x)
@@ -16,14 +16,14 @@ import (
 // the result is rounded once. Engine and trainer both call this function: same
 // logits, same bits. A temperature of 0 counts as 1. It panics if target is not
 // a place of logits.
-func KeptLogprob(logits []float32, target int, temperature float32) float32 {
+func Kept(logits []float32, target int, temperature float32) float32 {
 	tau := float64(divisor(temperature))
-	top, sum := keptSum(logits, tau)
+	top, sum := KeptSum(logits, tau)
 	return float32((float64(logits[target])/tau - top) - rng.Log(sum))
 }
 
-// keptSum returns max x and sum exp(x - max x), x = z/tau, in ascending order.
-func keptSum(logits []float32, tau float64) (top, sum float64) {
+// KeptSum returns max x and sum exp(x - max x), x = z/tau, in ascending order.
+func KeptSum(logits []float32, tau float64) (top, sum float64) {
 	top = math.Inf(-1)
 	for _, z := range logits {
 		if x := float64(z) / tau; x > top {
@@ -36,16 +36,16 @@ func keptSum(logits []float32, tau float64) (top, sum float64) {
 	return top, sum
 }
 
-// KeptGrad writes d(coef * KeptLogprob)/d logits to dst, which is as long as
+// KeptGrad writes d(coef * Kept)/d logits to dst, which is as long as
 // logits:
 //
 //	dst_v = coef * (1[v = target] - p_v) / tau,   p = softmax(z/tau) over the set
 func KeptGrad(dst []float64, logits []float32, target int, temperature float32, coef float64) {
 	if len(dst) != len(logits) {
-		panic("sampling: KeptGrad: lengths differ")
+		panic("logprob: KeptGrad: lengths differ")
 	}
 	tau := float64(divisor(temperature))
-	top, sum := keptSum(logits, tau)
+	top, sum := KeptSum(logits, tau)
 	for v, z := range logits {
 		p := rng.Exp(float64(z)/tau-top) / sum
 		if v == target {
@@ -56,15 +56,16 @@ func KeptGrad(dst []float64, logits []float32, target int, temperature float32, 
 	}
 }
 
-// FullLogprob returns the logprob, in nats, of a token over the whole
+// Full returns the logprob, in nats, of a token over the whole
 // vocabulary, from its logit and the blocks of its row. A temperature of 0
 // counts as 1.
-func FullLogprob(blocks []BlockSum, logit, temperature float32) float32 {
+func Full(blocks []BlockSum, logit, temperature float32) float32 {
 	top, logSum, _ := Combine(blocks)
-	return fullLogprob(top, logSum, logit, temperature)
+	return FullFrom(top, logSum, logit, temperature)
 }
 
-func fullLogprob(top float32, logSum float64, logit, temperature float32) float32 {
+// FullFrom is Full after Combine.
+func FullFrom(top float32, logSum float64, logit, temperature float32) float32 {
 	x := logit / divisor(temperature)
 	return float32((float64(x) - float64(top)) - logSum)
 }

@@ -1,0 +1,287 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/grouse-rl/grouse/internal/tensor"
+)
+
+// Attention in blocks of 16 positions, aligned to absolute positions: keys are
+// kept transposed, [dim][16], so that scores are products with a panel; values
+// as [16][dim], so that the output is one chain over positions. Nothing about a
+// query's result depends on which other queries are computed with it, or on
+// whether keys come from the batch or from a cache.
+
+// kvBlocks are the blocks of one key-value head of one sequence.
+type kvBlocks struct {
+	k, v [][]float32 // k[b] is [KeyDim][16], v[b] is [16][padded ValueDim]
+}
+
+func pad16(n int) int { return (n + panel - 1) &^ (panel - 1) }
+
+// attendTile computes m <= 6 query rows of one head: row i stands at q[i*ldq:]
+// and o[i*ldo:] and sees positions 0..last[i]. s is scratch of 6*pad16(keys).
+func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlocks, sh *tensor.AttentionShape, s []float32, lse []float32, ldl int) {
+	m, top := len(last), 0
+	for _, l := range last {
+		top = max(top, l)
+	}
+	blocks := top/panel + 1
+	ld := blocks * panel
+	for p := range blocks {
+		tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false, nil)
+	}
+	var inv [tileM]float32
+	for i, l := range last {
+		row := s[i*ld : (i+1)*ld]
+		shift := float32(rowMax(row[:l+1]) * sh.Scale)
+		for j := l + 1; j < ld; j++ {
+			row[j] = float32(math.Inf(-1))
+		}
+		sum := rowExp(row, row, sh.Scale, shift)
+		inv[i] = 1 / sum
+		if lse != nil {
+			lse[i*ldl] = float32(float64(shift) + math.Log(float64(sum)))
+		}
+	}
+	vd := pad16(sh.ValueDim)
+	for p := range blocks {
+		n := min(panel, top+1-p*panel)
+		for c := 0; c < sh.ValueDim; c += panel {
+			tile(m, min(panel, sh.ValueDim-c), n, s[p*panel:], ld, 1, b.v[p][c:], vd, o[c:], ldo, p > 0, nil)
+		}
+	}
+	for i := range m {
+		row := o[i*ldo : i*ldo+sh.ValueDim]
+		rowScale(row, row, inv[i])
+	}
+}
+
+// gatherer builds the blocks of a sequence of a batch in a thread's scratch.
+type gatherer struct {
+	blocks kvBlocks
+	chain  []int
+	mem    []float32
+}
+
+// load copies head kv's keys and values of sequence i, its prefixes included.
+func (g *gatherer) load(i, kv int, k, v []float32, sh *tensor.AttentionShape, seqs *tensor.Seqs) {
+	g.chain = seqs.Chain(g.chain[:0], i)
+	n := seqs.Pos(i) + seqs.Len[i]
+	nb, vd := (n+panel-1)/panel, pad16(sh.ValueDim)
+	kl, vl := sh.KeyDim*panel, panel*vd
+	if len(g.mem) < nb*(kl+vl) {
+		g.mem = make([]float32, nb*(kl+vl))
+	}
+	g.blocks.k, g.blocks.v = g.blocks.k[:0], g.blocks.v[:0]
+	for b := range nb {
+		g.blocks.k = append(g.blocks.k, g.mem[b*kl:(b+1)*kl])
+		g.blocks.v = append(g.blocks.v, g.mem[nb*kl+b*vl:nb*kl+(b+1)*vl])
+	}
+	pos := 0
+	for _, c := range g.chain {
+		for r := seqs.Start[c]; r < seqs.Start[c]+seqs.Len[c]; r++ {
+			putKV(g.blocks.k[pos/panel], g.blocks.v[pos/panel], pos%panel,
+				k[(r*sh.KVHeads+kv)*sh.KeyDim:][:sh.KeyDim], v[(r*sh.KVHeads+kv)*sh.ValueDim:][:sh.ValueDim])
+			pos++
+		}
+	}
+	// The lanes after the last position are read as scores and thrown away:
+	// they must be finite, which stale memory might not be.
+	for ; pos < nb*panel; pos++ {
+		blk := g.blocks.k[pos/panel]
+		for d := range sh.KeyDim {
+			blk[d*panel+pos%panel] = 0
+		}
+	}
+}
+
+// putKV stores one position of a block.
+func putKV(kb, vb []float32, off int, k, v []float32) {
+	kb = kb[off:]
+	for d, x := range k {
+		kb[d*panel] = x
+	}
+	vd := pad16(len(v))
+	row := vb[off*vd : (off+1)*vd]
+	copy(row, v)
+	clear(row[len(v):])
+}
+
+// Attention runs over the sequences of a batch.
+func (d *Device) Attention(o, lse, q, k, v tensor.Buffer, sh tensor.AttentionShape, seqs *tensor.Seqs) {
+	ov, lv, qv, kv, vv := vec(o), vec(lse), vec(q), vec(k), vec(v)
+	n := len(seqs.Start)
+	per := sh.Heads / sh.KVHeads
+	gs := make([]gatherer, d.pool.threads)
+	d.pool.run(n*sh.KVHeads, func(thread, task int) {
+		i, kh := task/sh.KVHeads, task%sh.KVHeads
+		g := &gs[thread]
+		g.load(i, kh, kv, vv, &sh, seqs)
+		pos := seqs.Pos(i)
+		s := d.scratch(thread, tileM*pad16(pos+seqs.Len[i]))
+		for h := kh * per; h < (kh+1)*per; h++ {
+			var last [tileM]int
+			rowTiles(0, seqs.Len[i], func(j, m int) {
+				for r := range m {
+					last[r] = pos + j + r
+				}
+				row := (seqs.Start[i]+j)*sh.Heads + h
+				var l []float32
+				if lv != nil {
+					l = lv[row:]
+				}
+				attendTile(ov[row*sh.ValueDim:], sh.Heads*sh.ValueDim, qv[row*sh.KeyDim:], sh.Heads*sh.KeyDim, last[:m], &g.blocks, &sh, s, l, sh.Heads)
+			})
+		}
+	})
+}
+
+// AttentionGrad recomputes the scores tile by tile. With P the probabilities,
+// dP = dO Vᵀ and delta = rowsum(dO ∘ O):
+//
+//	dS = P ∘ (dP - delta) scale,  dQ += dS K,  dK += dSᵀ Q,  dV += Pᵀ dO
+//
+// A tree of sequences that share a prefix is one task for each key-value head:
+// the prefix's gradients are summed over its continuations in order.
+func (d *Device) AttentionGrad(dq, dk, dv, do, o, lse, q, k, v tensor.Buffer, sh tensor.AttentionShape, seqs *tensor.Seqs) {
+	a := attnGrad{
+		dq: vec(dq), dk: vec(dk), dv: vec(dv), do: vec(do), o: vec(o), lse: vec(lse), q: vec(q), k: vec(k), v: vec(v),
+		sh: sh, seqs: seqs,
+	}
+	var trees [][2]int
+	seqs.Trees(func(lo, hi int) { trees = append(trees, [2]int{lo, hi}) })
+	threads := make([]attnThread, d.pool.threads)
+	d.pool.run(len(trees)*sh.KVHeads, func(thread, task int) {
+		t := trees[task/sh.KVHeads]
+		for i := t[0]; i < t[1]; i++ {
+			a.sequence(&threads[thread], i, task%sh.KVHeads)
+		}
+	})
+}
+
+type attnGrad struct {
+	dq, dk, dv, do, o, lse, q, k, v []float32
+	sh                              tensor.AttentionShape
+	seqs                            *tensor.Seqs
+}
+
+// attnThread is a thread's memory for the gradient: keys [keys][D], values
+// transposed in panels [D][16], gradients [keys][...] with padded rows.
+type attnThread struct {
+	g             gatherer
+	chain         []int
+	kRows, vT     []float32
+	dk, dv        []float32
+	p, dp         []float32
+	qTile, doTile []float32
+}
+
+func grow(b *[]float32, n int) []float32 {
+	if len(*b) < n {
+		*b = make([]float32, n)
+	}
+	return (*b)[:n]
+}
+
+// gradTile is how many queries are taken at once.
+const gradTile = 48
+
+func (a *attnGrad) sequence(t *attnThread, i, kh int) {
+	sh, seqs := &a.sh, a.seqs
+	t.g.load(i, kh, a.k, a.v, sh, seqs)
+	pos, n := seqs.Pos(i), seqs.Pos(i)+seqs.Len[i]
+	nb := (n + panel - 1) / panel
+	ld, kd, vd := nb*panel, pad16(sh.KeyDim), pad16(sh.ValueDim)
+	// Keys as rows, values as transposed panels; gradients so far as rows.
+	kRows, vT := grow(&t.kRows, ld*kd), grow(&t.vT, nb*panel*vd)
+	dk, dv := grow(&t.dk, ld*kd), grow(&t.dv, ld*vd)
+	clear(kRows)
+	clear(vT)
+	t.chain = seqs.Chain(t.chain[:0], i)
+	a.eachKey(t.chain, kh, func(p, kOff, vOff int) {
+		copy(kRows[p*kd:], a.k[kOff:kOff+sh.KeyDim])
+		copy(dk[p*kd:(p+1)*kd], a.dk[kOff:kOff+sh.KeyDim])
+		copy(dv[p*vd:(p+1)*vd], a.dv[vOff:vOff+sh.ValueDim])
+		col := vT[p/panel*panel*vd+p%panel:]
+		for c, x := range a.v[vOff : vOff+sh.ValueDim] {
+			col[c*panel] = x
+		}
+	})
+	p, dp := grow(&t.p, gradTile*ld), grow(&t.dp, gradTile*ld)
+	per := sh.Heads / sh.KVHeads
+	for h := kh * per; h < (kh+1)*per; h++ {
+		for j := 0; j < seqs.Len[i]; j += gradTile {
+			m := min(gradTile, seqs.Len[i]-j)
+			a.queries(t, seqs.Start[i]+j, m, pos+j, h, kRows, vT, dk, dv, p, dp)
+		}
+	}
+	a.eachKey(t.chain, kh, func(p, kOff, vOff int) {
+		copy(a.dk[kOff:kOff+sh.KeyDim], dk[p*kd:])
+		copy(a.dv[vOff:vOff+sh.ValueDim], dv[p*vd:])
+	})
+}
+
+// eachKey calls fn for every position of a chain with the offsets of its key and value.
+func (a *attnGrad) eachKey(chain []int, kh int, fn func(p, kOff, vOff int)) {
+	p := 0
+	for _, c := range chain {
+		for r := a.seqs.Start[c]; r < a.seqs.Start[c]+a.seqs.Len[c]; r++ {
+			fn(p, (r*a.sh.KVHeads+kh)*a.sh.KeyDim, (r*a.sh.KVHeads+kh)*a.sh.ValueDim)
+			p++
+		}
+	}
+}
+
+// queries adds the gradients of m queries from row on, the first at position pos.
+func (a *attnGrad) queries(t *attnThread, row, m, pos, h int, kRows, vT, dk, dv, p, dp []float32) {
+	sh := &a.sh
+	top := pos + m // keys that some query sees
+	nb := (top + panel - 1) / panel
+	ld := nb * panel
+	kd, vd := pad16(sh.KeyDim), pad16(sh.ValueDim)
+	ldq, ldo := sh.Heads*sh.KeyDim, sh.Heads*sh.ValueDim
+	qOff, oOff := (row*sh.Heads+h)*sh.KeyDim, (row*sh.Heads+h)*sh.ValueDim
+	rowTiles(0, m, func(i, mm int) {
+		for b := range nb {
+			tile(mm, panel, sh.KeyDim, a.q[qOff+i*ldq:], ldq, 1, t.g.blocks.k[b], panel, p[i*ld+b*panel:], ld, false, nil)
+			tile(mm, panel, sh.ValueDim, a.do[oOff+i*ldo:], ldo, 1, vT[b*panel*vd:], panel, dp[i*ld+b*panel:], ld, false, nil)
+		}
+	})
+	for i := range m {
+		pr, dpr := p[i*ld:(i+1)*ld], dp[i*ld:(i+1)*ld]
+		seen := pos + i + 1
+		for j := seen; j < ld; j++ {
+			pr[j] = float32(math.Inf(-1))
+			dpr[j] = 0
+		}
+		rowExp(pr, pr, sh.Scale, a.lse[(row+i)*sh.Heads+h])
+		delta := rowDot(a.do[oOff+i*ldo:][:sh.ValueDim], a.o[oOff+i*ldo:][:sh.ValueDim])
+		rowSoftmaxBack(pr, dpr, delta, sh.Scale)
+	}
+	// dQ: one chain over the keys.
+	rowTiles(0, m, func(i, mm int) {
+		for c := 0; c < sh.KeyDim; c += panel {
+			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, kRows[c:], kd, a.dq[qOff+i*ldq+c:], ldq, true, nil)
+		}
+	})
+	// dK and dV: one chain over the queries; rows are packed to whole panels.
+	qt, dot := grow(&t.qTile, m*kd), grow(&t.doTile, m*vd)
+	for i := range m {
+		copyPad(qt[i*kd:(i+1)*kd], a.q[qOff+i*ldq:][:sh.KeyDim])
+		copyPad(dot[i*vd:(i+1)*vd], a.do[oOff+i*ldo:][:sh.ValueDim])
+	}
+	rowTiles(0, top, func(j, mm int) {
+		for c := 0; c < kd; c += panel {
+			tile(mm, panel, m, dp[j:], 1, ld, qt[c:], kd, dk[j*kd+c:], kd, true, nil)
+		}
+		for c := 0; c < vd; c += panel {
+			tile(mm, panel, m, p[j:], 1, ld, dot[c:], vd, dv[j*vd+c:], vd, true, nil)
+		}
+	})
+}
+
+func copyPad(dst, src []float32) {
+	copy(dst, src)
+	clear(dst[len(src):])
+}

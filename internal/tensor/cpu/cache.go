@@ -1,0 +1,104 @@
+package cpu
+
+import "github.com/grouse-rl/grouse/internal/tensor"
+
+// cache keeps each block in one allocation, made when it is first written:
+// [layers][kv heads]{keys [KeyDim][16], values [16][padded ValueDim]}.
+type cache struct {
+	shape  tensor.AttentionShape
+	layers int
+	blocks [][]float32
+}
+
+// NewCache returns an empty cache; memory is taken as blocks are used.
+func (d *Device) NewCache(shape tensor.AttentionShape, layers, blocks int) tensor.Cache {
+	return &cache{shape: shape, layers: layers, blocks: make([][]float32, blocks)}
+}
+
+func (c *cache) headLen() int { return panel * (c.shape.KeyDim + pad16(c.shape.ValueDim)) }
+
+func (c *cache) block(b int32) []float32 {
+	if c.blocks[b] == nil {
+		c.blocks[b] = make([]float32, c.layers*c.shape.KVHeads*c.headLen())
+	}
+	return c.blocks[b]
+}
+
+// head returns the keys and values of one head of a layer.
+func (c *cache) head(b int32, layer, kh int) (k, v []float32) {
+	n := c.headLen()
+	h := c.block(b)[(layer*c.shape.KVHeads+kh)*n:][:n]
+	return h[:panel*c.shape.KeyDim], h[panel*c.shape.KeyDim:]
+}
+
+// CopyBlock copies all layers of a block.
+func (c *cache) CopyBlock(dst, src int32) { copy(c.block(dst), c.block(src)) }
+
+// FreeBlock keeps the memory for the block's next use, cleared: lanes after a
+// sequence's end are read.
+func (c *cache) FreeBlock(b int32) { clear(c.blocks[b]) }
+
+// CacheWrite stores rows of keys and values.
+func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slots []tensor.Slot) {
+	c := tc.(*cache)
+	sh := &c.shape
+	kv, vv := vec(k), vec(v)
+	for _, s := range slots { // blocks are made here, not by several threads at once
+		c.block(s.Block)
+	}
+	d.pool.split(len(slots), rowGrain(4*sh.KVHeads*(sh.KeyDim+sh.ValueDim)), func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			for h := range sh.KVHeads {
+				kb, vb := c.head(slots[r].Block, layer, h)
+				putKV(kb, vb, int(slots[r].Offset), kv[(r*sh.KVHeads+h)*sh.KeyDim:][:sh.KeyDim], vv[(r*sh.KVHeads+h)*sh.ValueDim:][:sh.ValueDim])
+			}
+		}
+	})
+}
+
+// CacheAttend runs queries over cached keys. A single query takes all heads
+// that share a key-value head as the rows of one tile.
+func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, views []tensor.View) {
+	c := tc.(*cache)
+	sh := &c.shape
+	ov, qv := vec(o), vec(q)
+	per := sh.Heads / sh.KVHeads
+	kbs := make([]kvBlocks, d.pool.threads)
+	tasks := len(views) * sh.KVHeads
+	grain := 1
+	if len(views) > 0 && views[0].Len == 1 {
+		grain = max(1, 4096/((views[0].Pos+1)*per*sh.KeyDim))
+	}
+	d.pool.split(tasks, grain, func(thread, lo, hi int) {
+		b := &kbs[thread]
+		var last [tileM]int
+		for task := lo; task < hi; task++ {
+			view, kh := &views[task/sh.KVHeads], task%sh.KVHeads
+			b.k, b.v = b.k[:0], b.v[:0]
+			for p := 0; p*panel < view.Pos+view.Len; p++ {
+				k, v := c.head(view.Blocks[p], layer, kh)
+				b.k, b.v = append(b.k, k), append(b.v, v)
+			}
+			s := d.scratch(thread, tileM*pad16(view.Pos+view.Len))
+			if view.Len == 1 {
+				row := view.Row*sh.Heads + kh*per
+				rowTiles(0, per, func(h, m int) {
+					for r := range m {
+						last[r] = view.Pos
+					}
+					attendTile(ov[(row+h)*sh.ValueDim:], sh.ValueDim, qv[(row+h)*sh.KeyDim:], sh.KeyDim, last[:m], b, sh, s, nil, 0)
+				})
+				continue
+			}
+			for h := kh * per; h < (kh+1)*per; h++ {
+				rowTiles(0, view.Len, func(j, m int) {
+					for r := range m {
+						last[r] = view.Pos + j + r
+					}
+					row := (view.Row+j)*sh.Heads + h
+					attendTile(ov[row*sh.ValueDim:], sh.Heads*sh.ValueDim, qv[row*sh.KeyDim:], sh.Heads*sh.KeyDim, last[:m], b, sh, s, nil, 0)
+				})
+			}
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package tensor
+
+import "github.com/grouse-rl/grouse/internal/logprob"
+
+// Buffer is float32 memory of a device.
+type Buffer interface{ Len() int }
+
+// Device runs the kernels. Sizes are in elements. A kernel named Grad adds to
+// the gradients it is given; the others overwrite. Weights of linear layers are
+// matrices in a layout of the device's own, made by NewMatrix.
+type Device interface {
+	// Name says what computes, as checkpoints record it: "cpu/avx2".
+	Name() string
+
+	New(n int) Buffer                                // zeroed activations or vector
+	NewMatrix(out, in int) Buffer                    // zeroed weight [out, in]
+	Free(b Buffer)                                   // b is not used again
+	Zero(b Buffer)                                   //
+	Read(dst []float32, b Buffer)                    // activations or vector to the host
+	Write(b Buffer, src []float32)                   // and back
+	ReadMatrix(dst []float32, b Buffer, out, in int) // row-major
+	WriteMatrix(b Buffer, src []float32, out, in int)
+	Copy(dst, src Buffer)
+
+	// Embed sets y[i] = w[ids[i]], w a matrix [vocab, dim].
+	Embed(y, w Buffer, ids []int32, dim int)
+	EmbedGrad(dw, dy Buffer, ids []int32, dim int)
+
+	// Linear sets y [rows, out] = x [rows, in] wᵀ (+ bias, if not nil).
+	Linear(y, x, w, bias Buffer, rows, out, in int)
+	LinearGradInput(dx, dy, w Buffer, rows, out, in int)
+	LinearGradWeight(dw, dbias, dy, x Buffer, rows, out, in int)
+
+	// RMSNorm sets y = x / sqrt(mean(x²) + eps) * w for each of n rows of dim.
+	RMSNorm(y, x, w Buffer, eps float32, n, dim int)
+	RMSNormGrad(dx, dw, dy, x, w Buffer, eps float32, n, dim int)
+
+	// Rope rotates each row's heads in place by its position, backwards if inverse.
+	Rope(x Buffer, t *RopeTable, pos []int32, rows, heads, headDim int, inverse bool)
+
+	Add(y, a, b Buffer)
+	// SwiGLU sets y = silu(gate) * up.
+	SwiGLU(y, gate, up Buffer)
+	SwiGLUGrad(dgate, dup, dy, gate, up Buffer)
+
+	// Gather sets y[i] = x[rows[i]]; its gradient adds back.
+	Gather(y, x Buffer, rows []int32, dim int)
+	GatherGrad(dx, dy Buffer, rows []int32, dim int)
+
+	// Attention is causal softmax attention within the sequences. lse [rows,
+	// heads] receives the log-sum-exp of the scores for the gradient; nil: not kept.
+	Attention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
+	AttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
+
+	// Logprob sets lp[i] = log p(targets[i]) of softmax(h[i] wᵀ / temperature)
+	// over the kept ids of row i (nil: all), as internal/logprob defines it, and
+	// lse[i] to the log-sum-exp.
+	Logprob(lp []float32, lse []float64, h, w Buffer, t *Targets, rows, dim, vocab int)
+	// LogprobGrad adds the gradient of sum_i coef[i]*lp[i]; dw may be nil.
+	LogprobGrad(dh, dw Buffer, coef []float32, lse []float64, h, w Buffer, t *Targets, rows, dim, vocab int)
+	// Logits computes the logits of each row and their masses at the temperature,
+	// and hands them over; the slices are valid during the call only. Several
+	// rows may be handed over at the same time.
+	Logits(h, w Buffer, rows, dim, vocab int, temperature float32, row func(i int, logits []float32, m *logprob.Masses))
+
+	// AdamW updates p by one step; see AdamWStep for the constants.
+	AdamW(p, grad, m, v Buffer, step AdamWStep)
+	SumSquares(b Buffer) float64
+
+	// NewCache makes the key-value cache of an engine.
+	NewCache(shape AttentionShape, layers, blocks int) Cache
+	// CacheWrite stores rows of k and v at their slots.
+	CacheWrite(c Cache, layer int, k, v Buffer, slots []Slot)
+	// CacheAttend is Attention over cached keys and values.
+	CacheAttend(o, q Buffer, c Cache, layer int, views []View)
+}
+
+// AttentionShape is what attention needs to know of a layer. Query head h reads
+// key-value head h / (Heads/KVHeads).
+type AttentionShape struct {
+	Heads, KVHeads   int
+	KeyDim, ValueDim int     // of one head
+	Scale            float32 // of the scores: 1/sqrt(KeyDim) unless the model says otherwise
+}
+
+// Targets is what Logprob needs for each row besides the hidden state.
+type Targets struct {
+	IDs         []int32
+	Kept        [][]int32 // ascending ids that softmax runs over; nil or a nil row: all
+	Temperature float32   // > 0
+}
+
+// AdamWStep holds the constants of one AdamW update (decoupled weight decay;
+// Loshchilov and Hutter, arXiv:1711.05101):
+//
+//	g = Scale * grad
+//	m = Beta1 m + (1-Beta1) g
+//	v = Beta2 v + (1-Beta2) g²
+//	p = (1 - LR Decay) p - LR/(1-Beta1^t) m / (sqrt(v)/sqrt(1-Beta2^t) + Eps)
+type AdamWStep struct {
+	T                     int // from 1
+	LR, Beta1, Beta2, Eps float64
+	Decay, Scale          float64
+}
+
+// BlockTokens is the number of positions in a block of a cache.
+const BlockTokens = 16
+
+// Cache is a device's key-value memory in blocks of BlockTokens positions.
+type Cache interface {
+	// CopyBlock copies a block in all layers.
+	CopyBlock(dst, src int32)
+	// FreeBlock says that the block's memory may be given back.
+	FreeBlock(b int32)
+}
+
+// Slot is where a token's key and value lie.
+type Slot struct {
+	Block  int32
+	Offset int32 // 0..BlockTokens-1: position mod BlockTokens
+}
+
+// View is one sequence's part of a CacheAttend: its query rows and where the
+// keys of positions 0..Pos+Len-1 lie.
+type View struct {
+	Row, Len int // query rows Row..Row+Len-1
+	Pos      int // position of the first
+	Blocks   []int32
+}

@@ -1,0 +1,79 @@
+package tensor
+
+import "fmt"
+
+// Tensor is a matrix of activations.
+type Tensor struct {
+	Rows, Cols int
+	Data       Buffer
+	grad       Buffer // made when first needed
+}
+
+func (t *Tensor) String() string { return fmt.Sprintf("[%d %d]", t.Rows, t.Cols) }
+
+// Param is a weight: a matrix [Out, In] in the device's layout, or a vector of
+// Out elements if In is 0.
+type Param struct {
+	Name    string
+	Out, In int
+	Data    Buffer
+	Grad    Buffer // nil: frozen, or not being trained
+	Decay   bool   // weight decay applies: matrices, not norms and biases
+}
+
+// Size returns the number of elements.
+func (p *Param) Size() int { return p.Out * max(p.In, 1) }
+
+// Shape returns the shape as files give it.
+func (p *Param) Shape() []int {
+	if p.In == 0 {
+		return []int{p.Out}
+	}
+	return []int{p.Out, p.In}
+}
+
+// NewParam makes a zeroed weight on dev; in is 0 for a vector.
+func NewParam(dev Device, name string, out, in int) *Param {
+	p := &Param{Name: name, Out: out, In: in, Decay: in > 0}
+	p.Data = p.alloc(dev)
+	return p
+}
+
+func (p *Param) alloc(dev Device) Buffer {
+	if p.In == 0 {
+		return dev.New(p.Out)
+	}
+	return dev.NewMatrix(p.Out, p.In)
+}
+
+// Like returns a zeroed buffer of the parameter's layout: a gradient, a moment.
+func (p *Param) Like(dev Device) Buffer { return p.alloc(dev) }
+
+// Read copies the weight to the host, row-major.
+func (p *Param) Read(dev Device) []float32 { return p.ReadBuffer(dev, p.Data) }
+
+// ReadBuffer copies a buffer of the parameter's layout to the host.
+func (p *Param) ReadBuffer(dev Device, b Buffer) []float32 {
+	dst := make([]float32, p.Size())
+	if p.In == 0 {
+		dev.Read(dst, b)
+	} else {
+		dev.ReadMatrix(dst, b, p.Out, p.In)
+	}
+	return dst
+}
+
+// Write sets the weight from row-major numbers.
+func (p *Param) Write(dev Device, src []float32) { p.WriteBuffer(dev, p.Data, src) }
+
+// WriteBuffer sets a buffer of the parameter's layout.
+func (p *Param) WriteBuffer(dev Device, b Buffer, src []float32) {
+	if len(src) != p.Size() {
+		panic(fmt.Sprintf("tensor: %s: %d numbers for %v", p.Name, len(src), p.Shape()))
+	}
+	if p.In == 0 {
+		dev.Write(b, src)
+	} else {
+		dev.WriteMatrix(b, src, p.Out, p.In)
+	}
+}
