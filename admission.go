@@ -66,11 +66,12 @@ type AdmissionRules struct {
 
 // Judge decides what speaks against a scored group, in this order: a broken
 // record, a reward that failed, a token that is too old, nothing left to train
-// on, no spread. It looks at the group alone.
-func Judge(g *ScoredGroup, rules AdmissionRules) Verdict {
-	v := Verdict{Candidate: g.Group.Candidate, RowID: g.Group.Prompt.RowID, Domain: g.Group.Prompt.Domain}
-	no := func(state GroupState, reason Reason, detail string) Verdict {
-		v.State, v.Reason, v.Detail = state, reason, detail
+// on, no spread. It looks at the group alone. GroupScored means that nothing
+// does; Admit may still find the step full.
+func Judge(g *ScoredGroup, rules AdmissionRules) GroupVerdict {
+	v := GroupVerdict{Candidate: g.Group.Candidate}
+	no := func(state GroupState, reason Reason, detail string) GroupVerdict {
+		v.State, v.Reason = state, reason.With(detail)
 		return v
 	}
 	if err := g.Group.Validate(rules.NumGenerations, rules.Vocab); err != nil {

@@ -67,23 +67,53 @@ type DrawRecord struct {
 	Prompts []DrawnPrompt `json:"prompts"`
 }
 
+// GroupState is what became of a scored group before it was trained on.
+type GroupState string
+
+const (
+	GroupScored   GroupState = "scored"   // it may be trained on
+	GroupTrained  GroupState = "trained"  //
+	GroupFiltered GroupState = "filtered" // flat, stale, invalid
+	GroupFailed   GroupState = "failed"   // it could not be sampled or scored
+)
+
+// GroupVerdict is what scoring said of one group.
+type GroupVerdict struct {
+	Candidate uint32     `json:"candidate"`
+	State     GroupState `json:"state"`            // scored, filtered or failed
+	Reason    string     `json:"reason,omitempty"` // flat, stale, invalid: ..., reward: ...
+	Mean      float64    `json:"mean"`             // mean reward of the group's completions
+	SolveRate float64    `json:"solve_rate"`       // share of completions judged correct; of positive reward without a verdict
+}
+
 // ScoreRecord keeps, once, what scoring a wave of a step said: what a clock or
 // a judge decided is data from then on.
 type ScoreRecord struct {
-	Stage  int        `json:"stage"`
-	Step   int64      `json:"step"`
-	Wave   int        `json:"wave"`
-	Groups []BatchRef `json:"groups"` // the sampled groups
-	Scores []BatchRef `json:"scores"` // their scores
-	Result []Verdict  `json:"result"` // ascending Candidate
+	Stage  int            `json:"stage"`
+	Step   int64          `json:"step"`
+	Wave   int            `json:"wave"`
+	Groups []BatchRef     `json:"groups"` // the sampled groups
+	Scores []BatchRef     `json:"scores"` // their scores
+	Result []GroupVerdict `json:"result"` // ascending Candidate
+}
+
+// FinalGroup is the final state of one drawn prompt.
+type FinalGroup struct {
+	Candidate uint32     `json:"candidate"`
+	RowID     string     `json:"row_id"`
+	Domain    string     `json:"domain"`
+	State     GroupState `json:"state"` // trained, filtered or failed
+	Reason    string     `json:"reason,omitempty"`
+	Mean      float64    `json:"mean"`
+	SolveRate float64    `json:"solve_rate"`
 }
 
 // GroupRecord gives every prompt that a step drew its one final state.
 type GroupRecord struct {
-	Stage       int       `json:"stage"`
-	Step        int64     `json:"step"`
-	BatchSHA256 string    `json:"batch_sha256"` // what the trained ones were trained in
-	Groups      []Verdict `json:"groups"`       // ascending Candidate; the admitted ones became trained
+	Stage       int          `json:"stage"`
+	Step        int64        `json:"step"`
+	BatchSHA256 string       `json:"batch_sha256"` // what the trained ones were trained in
+	Groups      []FinalGroup `json:"groups"`       // ascending Candidate
 }
 
 // BatchRecord commits a step's batch before the optimizer sees it.
