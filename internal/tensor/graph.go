@@ -33,7 +33,7 @@ func (g *Graph) Device() Device { return g.dev }
 // SetMode changes the mode of an empty graph.
 func (g *Graph) SetMode(m Mode) { g.mode = m }
 
-func (g *Graph) training() bool { return g.mode == Train }
+func (g *Graph) training() bool { return g.mode != Infer }
 
 // New returns an uninitialized tensor that lives until Reset, or until the
 // layer that made it ends.

@@ -1,0 +1,105 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/rng"
+)
+
+// Source gives tensors by name: a Hugging Face folder, a GGUF file.
+type Source interface {
+	Names() []string
+	// Shape returns a tensor's shape, nil if there is none of the name.
+	Shape(name string) []int
+	// Float32 reads a tensor, row-major, into dst of its size.
+	Float32(name string, dst []float32) error
+}
+
+// Load reads all weights. A tensor that is missing, is of another shape or is
+// not the architecture's is an error that names it.
+func (m *Model) Load(src Source) error {
+	known := map[string]bool{}
+	for _, p := range m.params {
+		known[p.Name] = true
+		shape := src.Shape(p.Name)
+		if shape == nil {
+			return grouse.Errorf(grouse.Invalid, "weights: no tensor %q, which %s has", p.Name, m.Config.ModelType)
+		}
+		if !slices.Equal(shape, p.Shape()) {
+			return grouse.Errorf(grouse.Invalid, "weights: %q has shape %v, config.json says %v", p.Name, shape, p.Shape())
+		}
+		data := make([]float32, p.Size())
+		if err := src.Float32(p.Name, data); err != nil {
+			return err
+		}
+		p.Write(m.dev, data)
+	}
+	for _, name := range src.Names() {
+		if known[name] || strings.HasSuffix(name, ".rotary_emb.inv_freq") || (name == "lm_head.weight" && m.head == m.embed) {
+			continue
+		}
+		return grouse.Errorf(grouse.Invalid, "weights: tensor %q is not part of %s", name, m.Config.ModelType).
+			WithFix("config.json does not fit the weights")
+	}
+	return nil
+}
+
+// Init draws weights from scratch: matrices from a normal distribution of
+// standard deviation initializer_range, norms 1, biases 0. Each element has a
+// counter of its own, so the result does not depend on anything but the key.
+func (m *Model) Init(key rng.Key) {
+	for i, p := range m.params {
+		data := make([]float32, p.Size())
+		switch {
+		case p.In > 0:
+			z := make([]float64, len(data))
+			key.Normals(z, uint32(i), 0, 0)
+			for j, v := range z {
+				data[j] = float32(v * m.Config.InitRange)
+			}
+		case !strings.HasSuffix(p.Name, ".bias"):
+			for j := range data {
+				data[j] = 1
+			}
+		}
+		p.Write(m.dev, data)
+	}
+}
+
+// Trainable makes gradient buffers for all weights.
+func (m *Model) Trainable() {
+	for _, p := range m.params {
+		if p.Grad == nil {
+			p.Grad = p.Like(m.dev)
+		}
+	}
+}
+
+// CopyFrom copies the weights of a model of the same architecture and device.
+func (m *Model) CopyFrom(src *Model) {
+	for i, p := range m.params {
+		m.dev.Copy(p.Data, src.params[i].Data)
+	}
+}
+
+// Clone returns a model with weights of its own and no gradients.
+func (m *Model) Clone() *Model {
+	c, err := New(m.dev, m.Config)
+	if err != nil {
+		panic(err) // the config made m
+	}
+	c.CopyFrom(m)
+	return c
+}
+
+// Each calls fn with every weight, row-major, in the order of Params.
+func (m *Model) Each(fn func(name string, shape []int, data []float32) error) error {
+	for _, p := range m.params {
+		if err := fn(p.Name, p.Shape(), p.Read(m.dev)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
