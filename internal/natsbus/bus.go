@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,6 +30,9 @@ const (
 	whereFile   = "file"
 	whereObject = "object"
 )
+
+// attemptTimeout is how long one request waits for its answer.
+const attemptTimeout = 3 * time.Second
 
 // Bus is a connection. It may be used by several goroutines.
 type Bus struct {
@@ -76,7 +80,9 @@ func (b *Bus) Publish(ctx context.Context, key string, rows int, payload []byte)
 		if err := b.ensureStream(ctx, p.run); err != nil {
 			return grouse.BatchRef{}, err
 		}
-		ack, err := b.js.PublishMsg(ctx, msg, opts...)
+		try, cancel := context.WithTimeout(ctx, attemptTimeout)
+		ack, err := b.js.PublishMsg(try, msg, opts...)
+		cancel()
 		if err == nil && !ack.Duplicate {
 			return ref, nil
 		}
@@ -202,12 +208,16 @@ func (b *Bus) message(ctx context.Context, p parts) (*jetstream.RawStreamMsg, er
 	if err := b.ensureStream(ctx, p.run); err != nil {
 		return nil, err
 	}
-	stream, err := b.js.Stream(ctx, streamName(p.run))
-	if err == nil {
-		var msg *jetstream.RawStreamMsg
-		if msg, err = stream.GetLastMsgForSubject(ctx, p.subject()); err == nil {
-			return msg, nil
+	var msg *jetstream.RawStreamMsg
+	err := attempts(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamName(p.run))
+		if err == nil {
+			msg, err = stream.GetLastMsgForSubject(ctx, p.subject())
 		}
+		return err
+	})
+	if err == nil {
+		return msg, nil
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -244,13 +254,36 @@ func (b *Bus) ensureStream(ctx context.Context, run string) error {
 		MaxMsgsPerSubject: 1, MaxAge: orDefault(b.opts.MaxAge, defaultMaxAge), MaxBytes: orDefault(b.opts.MaxBytes, defaultMaxBytes),
 		Replicas: orDefault(b.opts.Replicas, 1), AllowDirect: true,
 	}
-	if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+	err := attempts(ctx, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, cfg)
+		return err
+	})
+	if err != nil {
 		return unavailable("make the stream of "+run, err)
 	}
 	b.mu.Lock()
 	b.ready[run] = true
 	b.mu.Unlock()
 	return nil
+}
+
+// attempts repeats a small request that got no answer, as happens when the
+// server goes down under it, until ctx ends.
+func attempts(ctx context.Context, request func(context.Context) error) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, attemptTimeout)
+		err := request(try)
+		cancel()
+		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
+		if !silent || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (b *Bus) forget(run string) {
