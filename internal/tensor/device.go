@@ -110,8 +110,6 @@ const BlockTokens = 16
 type Cache interface {
 	// CopyBlock copies a block in all layers.
 	CopyBlock(dst, src int32)
-	// FreeBlock says that the block's memory may be given back.
-	FreeBlock(b int32)
 }
 
 // Slot is where a token's key and value lie.

@@ -19,6 +19,9 @@ type kvBlocks struct {
 
 func pad16(n int) int { return (n + panel - 1) &^ (panel - 1) }
 
+// Lanes of a block after the last position may hold anything: scores are lane by
+// lane, and those are thrown away.
+
 // attendTile computes m <= 6 query rows of one head: row i stands at q[i*ldq:]
 // and o[i*ldo:] and sees positions 0..last[i]. s is scratch of 6*pad16(keys).
 func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlocks, sh *tensor.AttentionShape, s []float32, lse []float32, ldl int) {
@@ -84,14 +87,6 @@ func (g *gatherer) load(i, kv int, k, v []float32, sh *tensor.AttentionShape, se
 			putKV(g.blocks.k[pos/panel], g.blocks.v[pos/panel], pos%panel,
 				k[(r*sh.KVHeads+kv)*sh.KeyDim:][:sh.KeyDim], v[(r*sh.KVHeads+kv)*sh.ValueDim:][:sh.ValueDim])
 			pos++
-		}
-	}
-	// The lanes after the last position are read as scores and thrown away:
-	// they must be finite, which stale memory might not be.
-	for ; pos < nb*panel; pos++ {
-		blk := g.blocks.k[pos/panel]
-		for d := range sh.KeyDim {
-			blk[d*panel+pos%panel] = 0
 		}
 	}
 }

@@ -34,10 +34,6 @@ func (c *cache) head(b int32, layer, kh int) (k, v []float32) {
 // CopyBlock copies all layers of a block.
 func (c *cache) CopyBlock(dst, src int32) { copy(c.block(dst), c.block(src)) }
 
-// FreeBlock keeps the memory for the block's next use, cleared: lanes after a
-// sequence's end are read.
-func (c *cache) FreeBlock(b int32) { clear(c.blocks[b]) }
-
 // CacheWrite stores rows of keys and values.
 func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slots []tensor.Slot) {
 	c := tc.(*cache)

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/logprob"
+	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/rollout/sampling"
+)
+
+// scheduler decides what the next forward pass computes: a token of each
+// sequence being decoded, and as much of the waiting prompts as fits. Requests
+// begin in the order they came.
+type scheduler struct {
+	e       *Engine
+	graph   *tensor.Graph
+	cache   tensor.Cache
+	made    *model.Model // whose shape the cache has
+	free    []int32      // blocks, the last is taken next
+	refs    []int32      // of each block
+	groups  []*group     // begun or waiting, in order
+	running []*sequence
+}
+
+func (s *scheduler) init(e *Engine) {
+	s.e = e
+	s.graph = tensor.NewGraph(e.dev, tensor.Infer)
+}
+
+// useModel makes the cache for m's shape when the first request for it comes.
+func (s *scheduler) useModel(m *model.Model) {
+	if s.made != nil && s.made.Shape() == m.Shape() && s.made.Layers() == m.Layers() {
+		return
+	}
+	n := s.e.opts.MaxKVTokens / blockTokens
+	s.cache, s.made = s.e.dev.NewCache(m.Shape(), m.Layers(), n), m
+	s.refs, s.free = make([]int32, n), make([]int32, n)
+	for i := range s.free {
+		s.free[i] = int32(n - 1 - i)
+	}
+}
+
+func (s *scheduler) take() int32 {
+	b := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	s.refs[b] = 1
+	return b
+}
+
+func (s *scheduler) drop(blocks []int32) {
+	for _, b := range blocks {
+		if s.refs[b]--; s.refs[b] == 0 {
+			s.free = append(s.free, b)
+		}
+	}
+}
+
+// step does one forward pass. It returns false if there is nothing to do.
+func (s *scheduler) step() bool {
+	s.sweep()
+	if len(s.groups) == 0 {
+		return false
+	}
+	s.admit()
+	// One pass is for one version of the weights; the oldest goes first.
+	p := s.groups[0].policy
+	if err := s.forward(p); err != nil {
+		for _, g := range s.groups {
+			if g.policy == p {
+				g.err = err
+			}
+		}
+	}
+	return true
+}
+
+// sweep removes groups that are finished, failed or cancelled.
+func (s *scheduler) sweep() {
+	s.running = slices.DeleteFunc(s.running, func(q *sequence) bool {
+		if q.g.err == nil && q.g.ctx.Err() != nil {
+			q.g.err = q.g.ctx.Err()
+		}
+		if q.g.err == nil && q.r.Finish == "" {
+			return false
+		}
+		s.drop(q.blocks)
+		return true
+	})
+	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
+		if g.err == nil && g.ctx.Err() != nil {
+			g.err = g.ctx.Err()
+		}
+		if g.err == nil && g.finished < g.req.N {
+			return false
+		}
+		s.drop(g.blocks)
+		close(g.done)
+		return true
+	})
+}
+
+func (s *scheduler) abort(err error) {
+	for _, g := range s.groups {
+		g.err = err
+	}
+	s.sweep()
+}
+
+// admit gives memory to groups in order: the prompt's, and enough for the whole
+// of each sample, so that what has begun can end. The first that does not fit
+// makes the rest wait.
+func (s *scheduler) admit() {
+	for _, g := range s.groups {
+		if !s.fits(g) {
+			return
+		}
+		s.useModel(g.policy.model)
+		total := blocksFor(len(g.req.Prompt) + g.req.MaxTokens)
+		whole := len(g.req.Prompt) / blockTokens // prompt blocks that samples share
+		if g.blocks == nil {
+			need := blocksFor(len(g.req.Prompt))
+			if len(s.free) < need+total-whole {
+				return
+			}
+			for range need {
+				g.blocks = append(g.blocks, s.take())
+			}
+		}
+		for g.begun < g.req.N {
+			if len(s.free) < total-whole || len(s.running) >= s.e.opts.MaxSequences {
+				return
+			}
+			s.begin(g, total, whole)
+		}
+	}
+}
+
+// fits reports whether the cache is of the group's model, or may be made anew.
+func (s *scheduler) fits(g *group) bool {
+	m := g.policy.model
+	return s.made == nil || (s.made.Shape() == m.Shape() && s.made.Layers() == m.Layers()) || (len(s.running) == 0 && s.groups[0] == g && g.blocks == nil)
+}
+
+// begin reserves a sample's blocks. The prompt's last block, if it is not full,
+// is copied when the prompt has been computed.
+func (s *scheduler) begin(g *group, total, whole int) {
+	sampler, err := sampling.New(g.req.Sampling, g.policy.model.Config.VocabSize)
+	if err != nil {
+		g.err = err // checked by submit; cannot be
+		return
+	}
+	q := &sequence{g: g, index: g.begun, shared: whole, sampler: sampler}
+	q.r.Sample = uint16(g.req.FirstSample + g.begun)
+	for _, b := range g.blocks[:whole] {
+		s.refs[b]++
+		q.blocks = append(q.blocks, b)
+	}
+	for range total - whole {
+		q.blocks = append(q.blocks, s.take())
+	}
+	if g.hidden != nil {
+		s.copyTail(q)
+	}
+	s.running = append(s.running, q)
+	g.begun++
+}
+
+func (s *scheduler) copyTail(q *sequence) {
+	if len(q.g.req.Prompt)%blockTokens != 0 {
+		s.cache.CopyBlock(q.blocks[q.shared], q.g.blocks[q.shared])
+	}
+}
+
+// pass is the rows of one forward pass.
+type pass struct {
+	ids, pos []int32
+	slots    []tensor.Slot
+	views    []tensor.View
+	last     []int32 // rows whose hidden states are wanted
+	ends     []*group
+	decodes  []*sequence
+}
+
+func (p *pass) add(id int32, pos int, blocks []int32) {
+	p.ids = append(p.ids, id)
+	p.pos = append(p.pos, int32(pos))
+	p.slots = append(p.slots, tensor.Slot{Block: blocks[pos/blockTokens], Offset: int32(pos % blockTokens)})
+}
+
+// plan collects a token of each running sequence, and prompts up to the chunk.
+func (s *scheduler) plan(pol *policy) *pass {
+	p := &pass{}
+	for _, q := range s.running {
+		if q.g.policy != pol || len(q.r.ResponseIDs) == 0 {
+			continue
+		}
+		pos := q.length() - 1
+		p.views = append(p.views, tensor.View{Row: len(p.ids), Len: 1, Pos: pos, Blocks: q.blocks})
+		p.last = append(p.last, int32(len(p.ids)))
+		p.add(q.r.ResponseIDs[len(q.r.ResponseIDs)-1], pos, q.blocks)
+		p.decodes = append(p.decodes, q)
+	}
+	budget := s.e.opts.PrefillChunk
+	for _, g := range s.groups {
+		n := min(budget, len(g.req.Prompt)-g.filled)
+		if g.policy != pol || g.blocks == nil || n == 0 {
+			continue
+		}
+		p.views = append(p.views, tensor.View{Row: len(p.ids), Len: n, Pos: g.filled, Blocks: g.blocks})
+		for i := range n {
+			p.add(g.req.Prompt[g.filled+i], g.filled+i, g.blocks)
+		}
+		g.filled += n
+		budget -= n
+		if g.filled == len(g.req.Prompt) {
+			p.last = append(p.last, int32(len(p.ids)-1))
+			p.ends = append(p.ends, g)
+		}
+	}
+	return p
+}
+
+// forward computes a pass and draws the next tokens.
+func (s *scheduler) forward(pol *policy) error {
+	p := s.plan(pol)
+	g := s.graph
+	defer g.Reset()
+	m := pol.model
+	var rows []drawRow
+	if len(p.ids) > 0 {
+		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Attend: func(l int, q, k, v *tensor.Tensor) *tensor.Tensor {
+			s.e.dev.CacheWrite(s.cache, l, k.Data, v.Data, p.slots)
+			o := g.New(q.Rows, m.Shape().Heads*m.Shape().ValueDim)
+			s.e.dev.CacheAttend(o.Data, q.Data, s.cache, l, p.views)
+			return o
+		}})
+		hv := make([]float32, h.Rows*h.Cols)
+		s.e.dev.Read(hv, h.Data)
+		for i, q := range p.decodes {
+			rows = append(rows, drawRow{hv[i*h.Cols : (i+1)*h.Cols], []*sequence{q}})
+		}
+		for i, grp := range p.ends {
+			grp.hidden = hv[(len(p.decodes)+i)*h.Cols:][:h.Cols]
+			for _, q := range s.running {
+				if q.g == grp {
+					s.copyTail(q)
+				}
+			}
+		}
+	}
+	for _, grp := range s.groups { // samples that begin now
+		if grp.policy != pol || grp.hidden == nil {
+			continue
+		}
+		row := drawRow{hidden: grp.hidden}
+		for _, q := range s.running {
+			if q.g == grp && len(q.r.ResponseIDs) == 0 {
+				row.seqs = append(row.seqs, q)
+			}
+		}
+		if row.seqs != nil {
+			rows = append(rows, row)
+		}
+	}
+	return s.draw(m, rows)
+}
+
+// drawRow is a hidden state and the sequences that draw their next token from it.
+type drawRow struct {
+	hidden []float32
+	seqs   []*sequence
+}
+
+// draw computes logits, rows of one temperature at a time, and samples.
+func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
+	for len(rows) > 0 {
+		tau := rows[0].seqs[0].g.req.Sampling.Temperature
+		var now, later []drawRow
+		for _, r := range rows {
+			if r.seqs[0].g.req.Sampling.Temperature == tau {
+				now = append(now, r)
+			} else {
+				later = append(later, r)
+			}
+		}
+		rows = later
+		head := m.Head()
+		h := s.graph.New(len(now), head.In)
+		flat := make([]float32, 0, len(now)*head.In)
+		for _, r := range now {
+			flat = append(flat, r.hidden...)
+		}
+		s.e.dev.Write(h.Data, flat)
+		errs := make([]error, len(now))
+		s.e.dev.Logits(h.Data, head.Data, len(now), head.In, head.Out, tau, func(i int, logits []float32, masses *logprob.Masses) {
+			for _, q := range now[i].seqs {
+				if _, err := q.draw(logits, masses); err != nil {
+					errs[i] = err
+				}
+			}
+		})
+		for i, r := range now {
+			if errs[i] != nil {
+				return errs[i]
+			}
+			for _, q := range r.seqs {
+				s.drawn(q)
+			}
+		}
+	}
+	return nil
+}
+
+// drawn tells the request of its new token, in a fixed order.
+func (s *scheduler) drawn(q *sequence) {
+	req, t := &q.g.req, len(q.r.ResponseIDs)-1
+	if req.Token != nil {
+		req.Token(int(q.r.Sample), q.r.ResponseIDs[t], q.r.Logprobs[t])
+	}
+	if q.r.Finish == "" {
+		return
+	}
+	if req.Decode != nil {
+		q.r.Text = req.Decode(q.r.ResponseIDs)
+	}
+	if t := q.r.Kept; t.Offsets != nil && len(t.IDs) == 0 {
+		q.r.Kept = grouse.SamplingMask{} // nothing was truncated
+	}
+	q.g.out[q.index] = q.r
+	q.g.finished++
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/logprob"
+	"github.com/grouse-rl/grouse/rollout/sampling"
+)
+
+// group is a request under way: its prompt, then its samples.
+type group struct {
+	ctx    context.Context
+	req    Request
+	policy *policy
+
+	blocks   []int32   // of the prompt
+	filled   int       // prompt tokens that are in the cache
+	hidden   []float32 // the prompt's last hidden state, once all are: samples begin from it
+	begun    int       // samples that have begun
+	finished int
+	out      []grouse.Rollout
+	err      error
+	done     chan struct{}
+}
+
+func newGroup(ctx context.Context, r Request, p *policy) (*group, error) {
+	if _, err := sampling.New(r.Sampling, p.model.Config.VocabSize); err != nil {
+		return nil, err
+	}
+	return &group{ctx: ctx, req: r, policy: p, out: make([]grouse.Rollout, r.N), done: make(chan struct{})}, nil
+}
+
+// sequence is one sample being decoded.
+type sequence struct {
+	g       *group
+	index   int // in g.out
+	blocks  []int32
+	shared  int // leading blocks that are the prompt's
+	sampler *sampling.Sampler
+	r       grouse.Rollout
+}
+
+func (s *sequence) length() int { return len(s.g.req.Prompt) + len(s.r.ResponseIDs) }
+
+// draw samples the next token and reports whether the sequence has ended.
+func (s *sequence) draw(logits []float32, m *logprob.Masses) (ended bool, err error) {
+	req := &s.g.req
+	t := len(s.r.ResponseIDs)
+	u := req.Key.Uniform(uint32(t), uint32(req.FirstSample+s.index), req.Candidate, req.Step)
+	d, err := s.sampler.Sample(logits, u, m)
+	if err != nil {
+		return true, err
+	}
+	s.r.ResponseIDs = append(s.r.ResponseIDs, d.Token)
+	s.r.Logprobs = append(s.r.Logprobs, d.Logprob)
+	s.r.Entropy = append(s.r.Entropy, d.Entropy)
+	s.r.PolicyVersion = append(s.r.PolicyVersion, s.g.policy.version)
+	if req.Sampling.Truncates() || req.Sampling.Temperature == 0 {
+		if s.r.Kept.Offsets == nil {
+			s.r.Kept.Offsets = append(s.r.Kept.Offsets, 0)
+		}
+		s.r.Kept.IDs = append(s.r.Kept.IDs, d.Kept...)
+		s.r.Kept.Offsets = append(s.r.Kept.Offsets, int32(len(s.r.Kept.IDs)))
+	}
+	switch {
+	case slices.Contains(req.StopIDs, d.Token), s.stopString():
+		s.r.Finish = grouse.FinishStop
+	case t+1 == req.MaxTokens:
+		s.r.Finish = grouse.FinishLength
+	}
+	return s.r.Finish != "", nil
+}
+
+// stopString looks for a stop string in the text of the last tokens.
+func (s *sequence) stopString() bool {
+	longest := 0
+	for _, stop := range s.g.req.StopStrings {
+		longest = max(longest, len(stop))
+	}
+	if longest == 0 {
+		return false
+	}
+	// A token is at least a byte; three more tokens keep characters whole.
+	from := max(0, len(s.r.ResponseIDs)-longest-3)
+	text := s.g.req.Decode(s.r.ResponseIDs[from:])
+	return slices.ContainsFunc(s.g.req.StopStrings, func(stop string) bool { return strings.Contains(text, stop) })
+}
