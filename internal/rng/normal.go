@@ -35,14 +35,14 @@ func (k Key) normalPair(i, b, c, d uint32) (z0, z1 float64) {
 	x := Philox(k, Counter{i, b, c, d})
 	u := 1 - Uniform53(x[0], x[1]) // in (0, 1]: its logarithm is finite
 	r := math.Sqrt(-2 * Log(u))
-	sin, cos := sinCosTurn(Uniform53(x[2], x[3]))
+	sin, cos := SinCosTurn(Uniform53(x[2], x[3]))
 	return r * cos, r * sin
 }
 
-// sinCosTurn returns the sine and cosine of 2 pi v for v in [0, 1). The turn is
+// SinCosTurn returns the sine and cosine of 2 pi v for v in [0, 1). The turn is
 // reduced exactly to within an eighth of a turn, then Taylor's series
 // are summed.
-func sinCosTurn(v float64) (sin, cos float64) {
+func SinCosTurn(v float64) (sin, cos float64) {
 	quarter := math.Floor(v*4 + 0.5)             // the nearest; v*4 is exact
 	x := float64(2*math.Pi) * (v - quarter*0.25) // |x| <= pi/4; the difference is exact
 	x2 := x * x
