@@ -130,6 +130,7 @@ func TestLogitsAndGradientsAgreeWithTransformers(t *testing.T) {
 				}
 				closeTo(t, "logprobs", lps, gold.floats("logprobs"), 1e-6)
 				lp.Backward(coefs)
+				m.FoldGrads()
 				for _, p := range m.Params() {
 					closeTo(t, "gradient of "+p.Name, p.ReadBuffer(dev, p.Grad), gold.floats("grad."+p.Name), 1e-5)
 				}

@@ -75,6 +75,28 @@ func (m *Model) Trainable() {
 			p.Grad = p.Like(m.dev)
 		}
 	}
+	if m.head == m.embed && m.embed.LookupGrad == nil {
+		m.embed.LookupGrad = m.embed.Like(m.dev)
+	}
+}
+
+// ZeroGrads clears all gradients.
+func (m *Model) ZeroGrads() {
+	for _, p := range m.params {
+		m.dev.Zero(p.Grad)
+	}
+	if m.embed.LookupGrad != nil {
+		m.dev.Zero(m.embed.LookupGrad)
+	}
+}
+
+// FoldGrads adds the two halves of a tied embedding's gradient; an update's
+// gradients are complete afterwards.
+func (m *Model) FoldGrads() {
+	if g := m.embed.LookupGrad; g != nil {
+		m.dev.Add(m.embed.Grad, m.embed.Grad, g)
+		m.dev.Zero(g)
+	}
 }
 
 // CopyFrom copies the weights of a model of the same architecture and device.

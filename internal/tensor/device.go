@@ -90,17 +90,22 @@ type Targets struct {
 	Temperature float32   // > 0
 }
 
-// AdamWStep holds the constants of one AdamW update (decoupled weight decay;
-// Loshchilov and Hutter, arXiv:1711.05101):
+// AdamWStep holds the constants of one AdamW update of one weight (decoupled
+// weight decay; Loshchilov and Hutter, arXiv:1711.05101); trainer/optim computes
+// them:
 //
 //	g = Scale * grad
-//	m = Beta1 m + (1-Beta1) g
-//	v = Beta2 v + (1-Beta2) g²
-//	p = (1 - LR Decay) p - LR/(1-Beta1^t) m / (sqrt(v)/sqrt(1-Beta2^t) + Eps)
+//	m = Beta1 m + OneSubBeta1 g
+//	v = Beta2 v + OneSubBeta2 g²
+//	p = Shrink p - Rate m / (sqrt(v) InvRootBias2 + Eps)
 type AdamWStep struct {
-	T                     int // from 1
-	LR, Beta1, Beta2, Eps float64
-	Decay, Scale          float64
+	Scale              float32
+	Beta1, OneSubBeta1 float32
+	Beta2, OneSubBeta2 float32
+	Shrink             float32
+	Rate               float32
+	InvRootBias2       float32
+	Eps                float32
 }
 
 // BlockTokens is the number of positions in a block of a cache.

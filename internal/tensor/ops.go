@@ -7,7 +7,9 @@ func (g *Graph) Embed(ids []int32, w *Param) *Tensor {
 	y := g.New(len(ids), w.In)
 	g.dev.Embed(y.Data, w.Data, ids, w.In)
 	g.record(y, func(dy Buffer) {
-		if w.Grad != nil {
+		if w.LookupGrad != nil {
+			g.dev.EmbedGrad(w.LookupGrad, dy, ids, w.In)
+		} else if w.Grad != nil {
 			g.dev.EmbedGrad(w.Grad, dy, ids, w.In)
 		}
 	})

@@ -18,7 +18,11 @@ type Param struct {
 	Out, In int
 	Data    Buffer
 	Grad    Buffer // nil: frozen, or not being trained
-	Decay   bool   // weight decay applies: matrices, not norms and biases
+	// LookupGrad, if not nil, takes the gradients of Embed. A tied embedding has
+	// one: the sums over tokens as input and as output stay apart until the whole
+	// update has been seen, so that splitting it changes no order of addition.
+	LookupGrad Buffer
+	Decay      bool // weight decay applies: matrices, not norms and biases
 }
 
 // Size returns the number of elements.

@@ -294,12 +294,7 @@ func (d *Device) GatherGrad(dx, dy tensor.Buffer, rows []int32, dim int) {
 
 // AdamW updates p, m and v.
 func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
-	t := float64(s.T)
-	c := [9]float32{
-		float32(s.Scale), float32(s.Beta1), float32(1 - s.Beta1), float32(s.Beta2), float32(1 - s.Beta2),
-		float32(1 / math.Sqrt(1-math.Pow(s.Beta2, t))), float32(s.Eps), float32(s.LR / (1 - math.Pow(s.Beta1, t))),
-		float32(1 - s.LR*s.Decay),
-	}
+	c := [9]float32{s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.InvRootBias2, s.Eps, s.Rate, s.Shrink}
 	pv, gv, mv, vv := vec(p), vec(grad), vec(m), vec(v)
 	d.flat(len(pv), func(lo, hi int) { rowAdamW(pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi], &c) })
 }

@@ -1,0 +1,209 @@
+package trainer
+
+import (
+	"context"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/trainer/grpo"
+)
+
+// Result is what a step made of its batch.
+type Result struct {
+	Metrics    grouse.Metrics // deterministic ones only: no times
+	Advantages [][]float64    // of each group's rollouts
+}
+
+// completion is one rollout of the batch with what is constant during the step.
+type completion struct {
+	seq  grpo.Sequence[float32]
+	grad []float32
+}
+
+// Step trains on scored groups, in candidate order: num_iterations passes of
+// mini_batches updates each. The last update's loss metrics stand for the step.
+// If ctx ends, the weights are in between two states: the caller reloads.
+func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Result, error) {
+	alg := t.obj.Algorithm()
+	batch, adv, err := t.prepare(ctx, groups)
+	if err != nil {
+		return nil, err
+	}
+	out := grpo.BatchMetrics(groups)
+	n := len(groups)
+	for range alg.NumIterations {
+		for b := range alg.MiniBatches {
+			lo, hi := b*n/alg.MiniBatches, (b+1)*n/alg.MiniBatches
+			if lo == hi {
+				continue
+			}
+			stats, err := t.update(ctx, groups[lo:hi], batch[lo:hi])
+			if err != nil {
+				return nil, err
+			}
+			for k, v := range grpo.LossMetrics(stats) {
+				out[k] = v
+			}
+			t.apply(out)
+		}
+	}
+	for i := range groups {
+		t.state.Tokens += int64(groupTokens(&groups[i].Group) + len(groups[i].Group.Rollouts))
+	}
+	out["num_tokens"] = float64(t.state.Tokens)
+	return &Result{Metrics: out, Advantages: adv}, nil
+}
+
+// prepare computes what does not change during the step: masks, old and
+// reference logprobs, advantages.
+func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][]completion, [][]float64, error) {
+	alg := t.obj.Algorithm()
+	betas := map[string]float64{}
+	for i := range t.stage.Domains {
+		betas[t.stage.Domains[i].Name] = t.stage.Domains[i].BetaOr(alg.Beta)
+	}
+	batch := make([][]completion, len(groups))
+	for i := range groups {
+		g := &groups[i].Group
+		batch[i] = make([]completion, len(g.Rollouts))
+		for j := range g.Rollouts {
+			r := &g.Rollouts[j]
+			c := &batch[i][j]
+			c.seq = grpo.Sequence[float32]{Domain: g.Prompt.Domain, Beta: betas[g.Prompt.Domain], Mask: r.Mask, RolloutLogprobs: r.Logprobs}
+			if alg.MaskTruncatedCompletions && r.Finish == grouse.FinishLength {
+				c.seq.Mask = make([]uint8, len(r.ResponseIDs))
+			}
+			c.grad = make([]float32, len(r.ResponseIDs))
+		}
+	}
+	if alg.PiOld == grouse.PiOldRecomputed || alg.KLInReward != 0 {
+		err := t.forward(ctx, t.model, groups, func(i, j int, lp []float32) { batch[i][j].seq.OldLogprobs = lp })
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if t.UsesReference() {
+		if t.ref == nil {
+			return nil, nil, grouse.Errorf(grouse.Internal, "the stage has a KL strength, but the trainer was given no reference policy")
+		}
+		err := t.forward(ctx, t.ref, groups, func(i, j int, lp []float32) { batch[i][j].seq.RefLogprobs = lp })
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	adv := make([][]float64, len(groups))
+	for i := range groups {
+		rewards := make([]float64, len(batch[i]))
+		for j := range rewards {
+			s := &batch[i][j].seq
+			rewards[j] = grpo.PenalizedReward(*groups[i].Scores[j].Reward, alg.KLInReward, s.OldLogprobs, s.RefLogprobs, s.Mask)
+		}
+		adv[i] = make([]float64, len(rewards))
+		t.obj.Advantages(adv[i], rewards)
+		for j, a := range adv[i] {
+			batch[i][j].seq.Advantage = a
+		}
+	}
+	return batch, adv, nil
+}
+
+// lay lays groups out for one pass.
+func (t *Trainer) lay(groups []grouse.ScoredGroup) (*layout, float32) {
+	l := &layout{}
+	temperature := float32(1)
+	for i := range groups {
+		g := &groups[i].Group
+		temperature = g.Sampling.Temperature
+		ids := make([][]int32, len(g.Rollouts))
+		for j := range g.Rollouts {
+			ids[j] = g.Rollouts[j].ResponseIDs
+		}
+		var kept func(j, p int) []int32
+		if t.stage.Algorithm.KeepSamplingMask && g.Sampling.Truncates() {
+			kept = func(j, p int) []int32 { return g.Rollouts[j].Kept.Row(p) }
+		} else if l.to.Kept != nil {
+			kept = func(int, int) []int32 { return nil }
+		}
+		l.add(g.Prompt.TokenIDs, ids, kept)
+	}
+	return l, temperature
+}
+
+// micro calls fn for runs of groups that fit micro_batch_tokens.
+func (t *Trainer) micro(ctx context.Context, groups []grouse.ScoredGroup, fn func(lo, hi int) error) error {
+	return microBatches(len(groups), t.stage.Trainer.MicroBatchTokens, func(i int) int { return groupTokens(&groups[i].Group) }, func(lo, hi int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(lo, hi)
+	})
+}
+
+// forward computes logprobs of all completions without gradients.
+func (t *Trainer) forward(ctx context.Context, m *model.Model, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
+	g := tensor.NewGraph(m.Device(), tensor.Infer)
+	return t.micro(ctx, groups, func(lo, hi int) error {
+		l, temperature := t.lay(groups[lo:hi])
+		values := l.logprobs(g, m, temperature).Values
+		g.Reset()
+		k := 0
+		for i := lo; i < hi; i++ {
+			for j := range groups[i].Group.Rollouts {
+				put(i, j, values[l.spec[k].lo:l.spec[k].hi])
+				k++
+			}
+		}
+		return nil
+	})
+}
+
+// update accumulates the gradient of one optimizer update.
+func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch [][]completion) ([]grpo.SequenceStats, error) {
+	var norm grpo.Normalizers
+	for i := range batch {
+		for j := range batch[i] {
+			// Tokens counts the mask, which stands for the logprobs to come.
+			norm.Add(maskedTokens(&batch[i][j], len(groups[i].Group.Rollouts[j].ResponseIDs)))
+		}
+	}
+	t.model.ZeroGrads()
+	var stats []grpo.SequenceStats
+	err := t.micro(ctx, groups, func(lo, hi int) error {
+		l, temperature := t.lay(groups[lo:hi])
+		lp := l.logprobs(t.graph, t.model, temperature)
+		coef := make([]float32, len(lp.Values))
+		live, k := false, 0
+		for i := lo; i < hi; i++ {
+			for j := range batch[i] {
+				c, s := &batch[i][j], l.spec[k]
+				c.seq.Logprobs = lp.Values[s.lo:s.hi]
+				stats = append(stats, grpo.Loss(t.obj, norm, &c.seq, c.grad, nil))
+				for p, v := range c.grad {
+					coef[s.lo+p] = v
+					live = live || v != 0
+				}
+				k++
+			}
+		}
+		if live {
+			lp.Backward(coef)
+		}
+		t.graph.Reset()
+		return nil
+	})
+	return stats, err
+}
+
+func maskedTokens(c *completion, n int) int {
+	if c.seq.Mask == nil {
+		return n
+	}
+	count := 0
+	for _, m := range c.seq.Mask {
+		if m != 0 {
+			count++
+		}
+	}
+	return count
+}
