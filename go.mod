@@ -242,3 +242,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+replace go.temporal.io/auto-scaled-workers => ./internal/devserver/wcistub
+
+replace cloud.google.com/go/storage => ./internal/devserver/gcsstub

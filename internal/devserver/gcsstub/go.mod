@@ -1,0 +1,6 @@
+// Stands in for cloud.google.com/go/storage: see ../wcistub/README.md.
+module cloud.google.com/go/storage
+
+go 1.26.4
+
+require google.golang.org/api v0.276.0
