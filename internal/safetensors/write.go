@@ -3,7 +3,6 @@ package safetensors
 import (
 	"bufio"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -39,26 +38,33 @@ func (t *Tensor) dtype() DType {
 	return t.DType
 }
 
-func (t *Tensor) check() error {
-	elems := 1
+func (t *Tensor) checkShape() error {
 	for _, d := range t.Shape {
 		if d < 0 {
 			return fmt.Errorf("shape %v", t.Shape)
 		}
-		elems *= d
 	}
 	switch d := t.dtype(); {
 	case t.Name == "" || t.Name == "__metadata__":
 		return fmt.Errorf("the name cannot be used")
 	case d.Size() == 0:
 		return fmt.Errorf("dtype %q is not supported", d)
+	}
+	return nil
+}
+
+func (t *Tensor) check() error {
+	if err := t.checkShape(); err != nil {
+		return err
+	}
+	switch d := t.dtype(); {
 	case t.Raw != nil:
 		if int64(len(t.Raw)) != t.Size() {
 			return fmt.Errorf("%d bytes for shape %v of %s", len(t.Raw), t.Shape, d)
 		}
 	case d != F32 && d != F16 && d != BF16:
 		return fmt.Errorf("float32 values cannot be written as %s", d)
-	case len(t.Data) != elems:
+	case int64(len(t.Data))*int64(d.Size()) != t.Size():
 		return fmt.Errorf("%d values for shape %v", len(t.Data), t.Shape)
 	}
 	return nil
@@ -75,46 +81,21 @@ type jsonTensor struct {
 // aligned to its element. metadata may be nil; readers of transformers want
 // {"format": "pt"}.
 func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
-	order := slices.Clone(tensors)
-	sort.SliceStable(order, func(i, j int) bool {
-		a, b := order[i].dtype().Size(), order[j].dtype().Size()
-		if a != b {
-			return a > b
-		}
-		return order[i].Name < order[j].Name
-	})
-	head := map[string]any{}
-	if len(metadata) > 0 {
-		head["__metadata__"] = metadata
-	}
-	at := int64(0)
-	for i := range order {
-		t := &order[i]
-		if err := t.check(); err != nil {
-			return grouse.Errorf(grouse.Invalid, "write tensor %q: %w", t.Name, err)
-		}
-		if _, twice := head[t.Name]; twice {
-			return grouse.Errorf(grouse.Invalid, "write tensor %q: it is given twice", t.Name)
-		}
-		shape := t.Shape
-		if shape == nil {
-			shape = []int{}
-		}
-		head[t.Name] = jsonTensor{t.dtype(), shape, [2]int64{at, at + t.Size()}}
-		at += t.Size()
-	}
-	raw, err := json.Marshal(head) // map keys come out sorted
+	l, err := NewLayout(tensors, metadata)
 	if err != nil {
 		return err
 	}
-	for len(raw)%8 != 0 {
-		raw = append(raw, ' ')
+	for i := range tensors {
+		if err := tensors[i].check(); err != nil {
+			return grouse.Errorf(grouse.Invalid, "write tensor %q: %w", tensors[i].Name, err)
+		}
 	}
+	order := slices.Clone(tensors)
+	sort.Slice(order, func(i, j int) bool { // empty tensors share a place
+		return l.place[order[i].Name].at < l.place[order[j].Name].at
+	})
 	out := bufio.NewWriterSize(w, 1<<20)
-	if err := binary.Write(out, binary.LittleEndian, uint64(len(raw))); err != nil {
-		return err
-	}
-	if _, err := out.Write(raw); err != nil {
+	if _, err := out.Write(l.header); err != nil {
 		return err
 	}
 	for i := range order {
