@@ -5,19 +5,31 @@ import "strings"
 // maxBox bounds how far a box may reach, in bytes: an answer is not a page.
 const maxBox = 8192
 
+// maxTries is how many broken boxes at the end of a text are passed over.
+const maxTries = 64
+
 // LastBoxed returns the content of the last \boxed{...} or \fbox{...} of text whose
 // braces balance (escaped braces do not count), or of a last "\boxed x" without
 // braces. Boxes inside it are unwrapped: \boxed{\boxed{7}} is 7.
 func LastBoxed(text string) (content string, ok bool) {
-	for end := len(text); end > 0; {
-		at := max(strings.LastIndex(text[:end], `\boxed`), strings.LastIndex(text[:end], `\fbox`))
+	end := len(text)
+	for range maxTries {
+		at := -1
+		for end > 0 {
+			if at = strings.LastIndexByte(text[:end], '\\'); at < 0 {
+				return "", false
+			}
+			if end = at; strings.HasPrefix(text[at:], `\boxed`) || strings.HasPrefix(text[at:], `\fbox`) {
+				break
+			}
+			at = -1
+		}
 		if at < 0 {
 			return "", false
 		}
 		if content, ok := boxAt(text, at); ok {
 			return unbox(content), true
 		}
-		end = at
 	}
 	return "", false
 }
@@ -25,12 +37,15 @@ func LastBoxed(text string) (content string, ok bool) {
 // boxAt returns the content of the box whose command begins at text[at].
 func boxAt(text string, at int) (string, bool) {
 	rest := text[at+1:]
-	for len(rest) > 0 && isLetter(rest[0]) {
-		rest = rest[1:]
+	n := 0
+	for n < len(rest) && isLetter(rest[n]) {
+		n++
 	}
-	if name := text[at+1 : len(text)-len(rest)]; name != "boxed" && name != "fbox" {
+	if name := rest[:n]; name != "boxed" && name != "fbox" {
 		return "", false
 	}
+	rest = rest[n:]
+	rest = rest[:min(len(rest), maxBox)]
 	trimmed := strings.TrimLeft(rest, " \t\n")
 	if !strings.HasPrefix(trimmed, "{") {
 		if trimmed == rest || trimmed == "" {
