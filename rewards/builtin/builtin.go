@@ -1,0 +1,43 @@
+// Package builtin names every reward that comes with grouse. It is the one list:
+// a new reward is one package and one line here.
+package builtin
+
+import (
+	"github.com/grouse-rl/grouse/rewards"
+	"github.com/grouse-rl/grouse/rewards/format"
+	"github.com/grouse-rl/grouse/rewards/jsonschema"
+	"github.com/grouse-rl/grouse/rewards/length"
+	"github.com/grouse-rl/grouse/rewards/match"
+	"github.com/grouse-rl/grouse/rewards/repetition"
+)
+
+// Registry returns a new registry with the built-in rewards. It is the caller's:
+// add your own to it.
+func Registry() *rewards.Registry {
+	r := &rewards.Registry{}
+	for _, e := range []rewards.Entry{
+		{Name: "exact", New: match.NewExact, Pure: true, Doc: "1 if the answer is the reference as text, else 0",
+			Usage: "{use: exact, column: answer, extract: false, ignore_case: false}"},
+		{Name: "numeric", New: match.NewNumeric, Pure: true, Doc: "1 if the final number equals the reference, else 0",
+			Usage: "{use: numeric, column: answer, tolerance: 0, relative: 0}"},
+		{Name: "choice", New: match.NewChoice, Pure: true, Doc: "1 if the answer names the right choice, else 0",
+			Usage: "{use: choice, column: answer, letters: ABCDE, choices: COLUMN}"},
+		{Name: "regex", New: match.NewRegex, Pure: true, Doc: "1 if the answer matches a pattern, else 0",
+			Usage: "{use: regex, pattern: '...', column: COLUMN, whole: false, absent: false}"},
+		{Name: "format", New: format.New, Pure: true, Doc: "1 if the completion has the form (R1's think and answer tags, or a pattern), else 0",
+			Usage: "{use: format, style: think_answer|think|answer|boxed, pattern: '...'}"},
+		{Name: "soft_overlong", New: length.NewOverlong, Pure: true, Doc: "DAPO's length term, from -1 to 0",
+			Usage: "{use: soft_overlong, max: TOKENS, cache: TOKENS}"},
+		{Name: "length_penalty", New: func(p map[string]any) (rewards.Reward, error) { return length.NewPenalty(p, r.New) }, Pure: true,
+			Doc: "the shorter the better: soft_overlong and linear from -1 to 0, kimi from -0.5 to 0.5 within the group", Usage: "{use: length_penalty, style: soft_overlong|linear|kimi, max: TOKENS, cache: TOKENS, judge: REWARD}"},
+		{Name: "repetition", New: repetition.New, Pure: true, Doc: "minus the share of n-grams that occurred before, from -1 to 0",
+			Usage: "{use: repetition, n: 3, max_penalty: 1}"},
+		{Name: "json_schema", New: jsonschema.New, Pure: true, Doc: "1 if the answer is JSON that the schema accepts, 0.2 if it is other JSON, else 0",
+			Usage: "{use: json_schema, schema: {...}, column: COLUMN, fenced: true}"},
+	} {
+		if err := r.Add(e); err != nil {
+			panic(err) // two lines of the same name: a mistake in this list
+		}
+	}
+	return r
+}
