@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/chat"
+	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/rng"
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/internal/tokenizer"
+)
+
+// Policy is a model with what turns text into its tokens and back.
+type Policy struct {
+	Model     *model.Model
+	Tokenizer *tokenizer.Tokenizer
+	Template  *chat.Template    // plain if the model has none
+	Files     map[string][]byte // config.json and the tokenizer's files, for checkpoints
+}
+
+// OpenPolicy makes the policy that a run begins with. Relative paths start from
+// base; a tiny model is drawn from the seed.
+func OpenPolicy(dev tensor.Device, spec grouse.ModelSpec, base string, seed uint64) (*Policy, error) {
+	if spec.Tiny != nil {
+		return tinyPolicy(dev, spec, seed)
+	}
+	dir := spec.Path
+	if dir == "" {
+		return nil, grouse.Errorf(grouse.NotFound, "model %s is not on this machine", spec.Hub).WithFix("grouse pull %s, then name its folder", spec.Hub)
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(base, dir)
+	}
+	return OpenFolder(dev, dir, spec.ChatTemplate)
+}
+
+// OpenFolder reads a Hugging Face folder: a model or a checkpoint.
+func OpenFolder(dev tensor.Device, dir, template string) (*Policy, error) {
+	m, err := model.Open(dev, dir)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{Model: m, Tokenizer: tok, Files: tok.Files()}
+	if raw, err := os.ReadFile(filepath.Join(dir, "generation_config.json")); err == nil {
+		p.Files["generation_config.json"] = raw
+	}
+	p.Files["config.json"] = m.Config.Raw
+	if template == "" {
+		template = tok.ChatTemplate()
+	}
+	return p, p.setTemplate(template)
+}
+
+func (p *Policy) setTemplate(source string) error {
+	if source == "none" {
+		source = ""
+	}
+	t, err := chat.New(source)
+	p.Template = t
+	return err
+}
+
+// tinyPolicy makes a model from scratch: the block is its config.json, with a
+// character tokenizer.
+func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy, error) {
+	cfg := map[string]any{}
+	for k, v := range spec.Tiny {
+		cfg[k] = v
+	}
+	var t struct {
+		Characters string   `json:"characters"`
+		Special    []string `json:"special"`
+		Template   string   `json:"chat_template"`
+	}
+	raw, err := json.Marshal(cfg["tokenizer"])
+	if err == nil {
+		err = json.Unmarshal(raw, &t)
+	}
+	if err != nil || t.Characters == "" {
+		return nil, grouse.Errorf(grouse.Invalid, "model.tiny.tokenizer: want {characters: \"0123...\", special: [...]}")
+	}
+	delete(cfg, "tokenizer")
+	tok, err := tokenizer.Characters(tokenizer.CharactersSpec{Characters: t.Characters, Special: t.Special, ChatTemplate: t.Template})
+	if err != nil {
+		return nil, err
+	}
+	if _, given := cfg["vocab_size"]; !given {
+		cfg["vocab_size"] = tok.VocabSize()
+	}
+	cfg["eos_token_id"], cfg["pad_token_id"], cfg["bos_token_id"] = tok.EOS(), tok.PAD(), nil
+	if raw, err = json.MarshalIndent(cfg, "", "  "); err != nil {
+		return nil, grouse.Errorf(grouse.Invalid, "model.tiny: %w", err)
+	}
+	config, err := model.ParseConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.New(dev, config)
+	if err != nil {
+		return nil, err
+	}
+	m.Init(rng.NewKey(rng.Init, "", seed))
+	p := &Policy{Model: m, Tokenizer: tok, Files: tok.Files()}
+	p.Files["config.json"] = config.Raw
+	source := spec.ChatTemplate
+	if source == "" {
+		source = t.Template
+	}
+	return p, p.setTemplate(source)
+}
+
+// stopIDs are the tokens that end a completion.
+func (p *Policy) stopIDs() []int32 {
+	ids := p.Tokenizer.StopIDs()
+	for _, id := range p.Model.Config.EndIDs() {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// decode is the text of a completion, for rewards: special tokens that the
+// tokenizer calls special are left out unless the model was made from scratch
+// with tags of its own.
+func (p *Policy) decode(ids []int32) string {
+	if n := len(ids); n > 0 && slices.Contains(p.stopIDs(), ids[n-1]) {
+		ids = ids[:n-1]
+	}
+	return p.Tokenizer.Decode(ids, !p.hasTags())
+}
+
+// hasTags reports whether think or answer tags are special tokens: then they
+// belong to the text.
+func (p *Policy) hasTags() bool {
+	for id := range p.Tokenizer.SpecialIDs() {
+		if t, _ := p.Tokenizer.Token(id); strings.Contains(t, "think>") || strings.Contains(t, "answer>") {
+			return true
+		}
+	}
+	return false
+}
+
+// weightsDigest is the SHA-256, hex, of the weights: names, shapes and bits.
+func weightsDigest(m *model.Model) (string, error) {
+	h := sha256.New()
+	buf := make([]byte, 0, 1<<16)
+	err := m.Each(func(name string, shape []int, data []float32) error {
+		head, err := json.Marshal([]any{name, shape})
+		if err != nil {
+			return err
+		}
+		h.Write(head)
+		for len(data) > 0 {
+			n := min(len(data), cap(buf)/4)
+			buf = buf[:0]
+			for _, v := range data[:n] {
+				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+			}
+			h.Write(buf)
+			data = data[n:]
+		}
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
+}

@@ -1,0 +1,115 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/activities"
+	"github.com/grouse-rl/grouse/rewards"
+)
+
+// scorer judges with the rewards of a registry.
+type scorer struct {
+	registry *rewards.Registry
+	parallel int // groups judged at once
+
+	mu   sync.Mutex
+	made map[string]*rewards.Composite // by the domain's rewards as JSON
+}
+
+var (
+	_ activities.Scorer = (*scorer)(nil)
+	_ activities.Router = (*scorer)(nil)
+)
+
+// Score judges groups, several at once, each by its domain's rewards.
+func (s *scorer) Score(ctx context.Context, req activities.ScoreRequest, progress func(int)) ([][]grouse.Score, error) {
+	out := make([][]grouse.Score, len(req.Groups))
+	composites := map[string]*rewards.Composite{}
+	for name, d := range req.Domains {
+		c, err := s.compose(d.Rewards)
+		if err != nil {
+			return nil, err
+		}
+		composites[name] = c
+	}
+	for i := range req.Groups {
+		if name := req.Groups[i].Prompt.Domain; composites[name] == nil {
+			return nil, grouse.Errorf(grouse.Internal, "score: no rewards for domain %q", name)
+		}
+	}
+	var wg sync.WaitGroup
+	var done sync.Mutex
+	n := 0
+	slots := make(chan struct{}, max(1, s.parallel))
+	for i := range req.Groups {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			g := &req.Groups[i]
+			out[i] = composites[g.Prompt.Domain].Score(ctx, rewards.NewGroup(g))
+			done.Lock()
+			n++
+			if progress != nil {
+				progress(n)
+			}
+			done.Unlock()
+		})
+	}
+	wg.Wait()
+	return out, ctx.Err()
+}
+
+func (s *scorer) compose(specs []grouse.RewardSpec) (*rewards.Composite, error) {
+	raw, err := json.Marshal(specs)
+	if err != nil {
+		return nil, grouse.Errorf(grouse.Invalid, "rewards: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.made[string(raw)]; c != nil {
+		return c, nil
+	}
+	c, err := s.registry.Compose(specs)
+	if err != nil {
+		return nil, err
+	}
+	if s.made == nil {
+		s.made = map[string]*rewards.Composite{}
+	}
+	s.made[string(raw)] = c
+	return c, nil
+}
+
+// ScoreRoutes sends domains whose rewards are all cheap and pure to the
+// workflow's own process, the others to the reward workers' queue.
+func (s *scorer) ScoreRoutes(_ context.Context, domains []grouse.Domain) ([]activities.ScoreRoute, error) {
+	local := activities.ScoreRoute{Local: true}
+	queued := activities.ScoreRoute{Queue: activities.RewardQueue}
+	for _, d := range domains {
+		pure := true
+		deadline := 0.0
+		for _, r := range d.Rewards {
+			e, err := s.registry.Lookup(r.Use)
+			if err != nil {
+				return nil, err
+			}
+			pure = pure && e.Pure
+			limit := r.Deadline
+			if limit == 0 {
+				limit = e.Deadline.Seconds()
+			}
+			deadline = max(deadline, limit*float64(1+r.Retries))
+		}
+		if pure {
+			local.Domains = append(local.Domains, d.Name)
+		} else {
+			queued.Domains = append(queued.Domains, d.Name)
+			queued.DeadlineS = max(queued.DeadlineS, deadline)
+		}
+	}
+	return slices.DeleteFunc([]activities.ScoreRoute{local, queued}, func(r activities.ScoreRoute) bool { return len(r.Domains) == 0 }), nil
+}
