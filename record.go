@@ -118,14 +118,15 @@ type GroupRecord struct {
 
 // BatchRecord commits a step's batch before the optimizer sees it.
 type BatchRecord struct {
-	Stage       int    `json:"stage"`
-	Step        int64  `json:"step"`
-	PrevChain   string `json:"prev_chain"`    // H_{t-1}
-	BatchSHA256 string `json:"batch_sha256"`  // SHA-256 of the two blobs' digests
-	Groups      string `json:"groups_sha256"` // blob; "" in an empty batch
-	Scores      string `json:"scores_sha256"` // blob; "" in an empty batch
-	Rows        int    `json:"rows"`          // completions
-	Settings    string `json:"settings"`      // canonical JSON of the optimizer settings in force; "" the recipe's
+	Stage       int     `json:"stage"`
+	Step        int64   `json:"step"`
+	PrevChain   string  `json:"prev_chain"`    // H_{t-1}
+	BatchSHA256 string  `json:"batch_sha256"`  // SHA-256 of the two blobs' digests and the settings
+	Groups      string  `json:"groups_sha256"` // blob; "" in an empty batch
+	Scores      string  `json:"scores_sha256"` // blob; "" in an empty batch
+	Rows        int     `json:"rows"`          // completions
+	Settings    string  `json:"settings"`      // JSON of the settings that `set` changed; "" none
+	Stats       Metrics `json:"stats"`         // of the admission; part of the step's
 }
 
 // StepRecord says that the optimizer did a step.

@@ -109,6 +109,17 @@ func (b *Bus) first(stored, now grouse.BatchRef) grouse.BatchRef {
 	return stored
 }
 
+// Lookup returns the reference of what is stored under key, NotFound if nothing is.
+func (b *Bus) Lookup(ctx context.Context, key string) (grouse.BatchRef, error) {
+	p, err := parse(key)
+	if err != nil {
+		return grouse.BatchRef{}, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return b.stored(ctx, p)
+}
+
 // Fetch returns the bytes that ref names, after checking length and SHA-256.
 // NotFound if they are gone or damaged (what was damaged is removed, so that it
 // can be published again).
