@@ -8,6 +8,7 @@ import (
 	"github.com/grouse-rl/grouse/rewards/jsonschema"
 	"github.com/grouse-rl/grouse/rewards/length"
 	"github.com/grouse-rl/grouse/rewards/match"
+	"github.com/grouse-rl/grouse/rewards/math"
 	"github.com/grouse-rl/grouse/rewards/repetition"
 )
 
@@ -22,6 +23,8 @@ func Registry() *rewards.Registry {
 			Usage: "{use: numeric, column: answer, tolerance: 0, relative: 0}"},
 		{Name: "choice", New: match.NewChoice, Pure: true, Doc: "1 if the answer names the right choice, else 0",
 			Usage: "{use: choice, column: answer, letters: ABCDE, choices: COLUMN}"},
+		{Name: "math", New: math.New, Pure: true, Doc: "1 if the final answer is equivalent to the reference, else 0",
+			Usage: "{use: math, column: answer}"},
 		{Name: "regex", New: match.NewRegex, Pure: true, Doc: "1 if the answer matches a pattern, else 0",
 			Usage: "{use: regex, pattern: '...', column: COLUMN, whole: false, absent: false}"},
 		{Name: "format", New: format.New, Pure: true, Doc: "1 if the completion has the form (R1's think and answer tags, or a pattern), else 0",

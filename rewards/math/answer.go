@@ -1,0 +1,351 @@
+package math
+
+import (
+	"regexp"
+	"strings"
+)
+
+// form is the structure of an answer.
+type form uint8
+
+const (
+	formText     form = iota // text
+	formExpr                 // expr
+	formList                 // items, in any order: 1, 2 and {1, 2}
+	formTuple                // items in order, between open and close: (1,2), [0,1)
+	formUnion                // items: intervals and sets, in any order
+	formMatrix               // items row by row, with rows
+	formEquation             // items: both sides, of which the left is no mere name
+	formOrder                // items: the sides of a chain of < and <=, in ops
+)
+
+// parsed is an answer that was read.
+type parsed struct {
+	form        form
+	text        string // as it was written
+	expr        *expr
+	items       []*parsed
+	open, close byte
+	rows        int
+	ops         string // of formOrder: '<' and 'l' (<=), between the items
+	percent     bool
+	base        string // of 13_8: "13_8"
+}
+
+// Bounds of structures.
+const (
+	maxItems  = 200
+	maxNested = 8
+)
+
+var (
+	nameOf    = regexp.MustCompile(`^\s*(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?'?\s*(?:\([a-z](?:\s*,\s*[a-z])*\))?\s*$`)
+	basedForm = regexp.MustCompile(`^\s*-?\d+_\{?\d+\}?\s*$`)
+	connector = regexp.MustCompile(`\s+(?:and|or)\s+|;|,\s*(?:and|or)\s+`)
+	matrixEnv = regexp.MustCompile(`^\s*\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]*\}\s*$`)
+)
+
+// read parses an answer.
+func read(s string) *parsed {
+	if len(s) > maxLength {
+		return &parsed{form: formText, text: s}
+	}
+	return readClean(clean(s), 0)
+}
+
+func readClean(s string, depth int) *parsed {
+	s = strings.TrimSpace(s)
+	out := &parsed{form: formText, text: s}
+	if s == "" || depth > maxNested {
+		return out
+	}
+	if m := matrixEnv.FindStringSubmatch(strings.ReplaceAll(s, "\n", " ")); m != nil {
+		return readMatrix(s, m[2], depth)
+	}
+	if strings.Contains(s, `\pm`) || strings.Contains(s, `\mp`) {
+		plus := strings.NewReplacer(`\pm`, "+", `\mp`, "-").Replace(s)
+		minus := strings.NewReplacer(`\pm`, "-", `\mp`, "+").Replace(s)
+		return list(s, readClean(plus, depth+1), readClean(minus, depth+1))
+	}
+	s = connector.ReplaceAllString(s, ",")
+	if parts := splitTop(s, `\cup`); len(parts) > 1 {
+		return collect(s, formUnion, parts, depth)
+	}
+	if parts := splitTop(s, ","); len(parts) > 1 {
+		return flatten(collect(s, formList, parts, depth))
+	}
+	if inner, ok := enclosed(s, '\x01', '\x02'); ok {
+		return readSet(s, inner, depth)
+	}
+	if r := readRelation(s, depth); r != nil {
+		return r
+	}
+	if t := readTuple(s, depth); t != nil {
+		return t
+	}
+	if basedForm.MatchString(s) {
+		out.base = strings.NewReplacer("{", "", "}", "", " ", "").Replace(s)
+	}
+	body := strings.TrimSpace(s)
+	if t := strings.TrimSuffix(body, "%"); t != body {
+		out.percent, body = true, t
+	}
+	if out.expr = parseExpr(body); out.expr != nil {
+		out.form = formExpr
+	}
+	return out
+}
+
+func list(text string, items ...*parsed) *parsed {
+	return flatten(&parsed{form: formList, text: text, items: items})
+}
+
+// flatten joins lists within a list: x = 1 \pm 2, 5.
+func flatten(l *parsed) *parsed {
+	var items []*parsed
+	for _, it := range l.items {
+		if it.form == formList {
+			items = append(items, it.items...)
+		} else {
+			items = append(items, it)
+		}
+	}
+	l.items = items
+	return l
+}
+
+func collect(s string, f form, parts []string, depth int) *parsed {
+	out := &parsed{form: f, text: s}
+	if len(parts) > maxItems {
+		return &parsed{form: formText, text: s}
+	}
+	for _, p := range parts {
+		out.items = append(out.items, readClean(p, depth+1))
+	}
+	return out
+}
+
+func readSet(s, inner string, depth int) *parsed {
+	if strings.TrimSpace(inner) == "" {
+		return readClean(`\emptyset`, depth+1)
+	}
+	if parts := splitAt(inner, ",", false); len(parts) <= maxItems && !strings.ContainsAny(inner, "|:") {
+		return flatten(collect(s, formList, parts, depth))
+	}
+	return &parsed{form: formText, text: s}
+}
+
+// readTuple reads (a, b, ...) and intervals; nil if s is none.
+func readTuple(s string, depth int) *parsed {
+	if len(s) < 2 {
+		return nil
+	}
+	open, end := s[0], s[len(s)-1]
+	if (open != '(' && open != '[' && open != '<') || (end != ')' && end != ']' && end != '>') {
+		return nil
+	}
+	if _, ok := enclosedAny(s); !ok {
+		return nil
+	}
+	parts := splitAt(s[1:len(s)-1], ",", false) // in brackets a comma always separates
+	if len(parts) < 2 {
+		return nil
+	}
+	t := collect(s, formTuple, parts, depth)
+	t.open, t.close = open, end
+	return t
+}
+
+func readMatrix(s, body string, depth int) *parsed {
+	out := &parsed{form: formMatrix, text: s}
+	rows := strings.Split(strings.TrimSuffix(strings.TrimSpace(body), newRow), newRow)
+	for _, r := range rows {
+		for _, c := range strings.Split(r, "&") {
+			out.items = append(out.items, readClean(c, depth+1))
+		}
+	}
+	out.rows = len(rows)
+	if len(out.items) > maxItems {
+		return &parsed{form: formText, text: s}
+	}
+	return out
+}
+
+// relations in the order they are looked for: the longer ones first.
+var relations = []struct {
+	text string
+	op   byte
+}{{`\le`, 'l'}, {`\ge`, 'g'}, {"<=", 'l'}, {">=", 'g'}, {`\ne`, 'n'}, {`\approx`, 'a'}, {`\equiv`, 'e'}, {"<", '<'}, {">", '>'}, {"=", '='}}
+
+// readRelation reads an equation or a chain of inequalities; nil if s is neither.
+func readRelation(s string, depth int) *parsed {
+	var sides []string
+	var ops []byte
+	level, begin := 0, 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '(', '[', '{', 1:
+			level++
+		case ')', ']', '}', 2:
+			level--
+		}
+		if level != 0 {
+			continue
+		}
+		for _, r := range relations {
+			if strings.HasPrefix(s[i:], r.text) && !(r.text[0] == '\\' && i+len(r.text) < len(s) && letter(s[i+len(r.text)])) {
+				sides, ops = append(sides, s[begin:i]), append(ops, r.op)
+				i += len(r.text) - 1
+				begin = i + 1
+				break
+			}
+		}
+	}
+	if len(ops) == 0 || len(ops) > 4 {
+		return nil
+	}
+	sides = append(sides, s[begin:])
+	for _, side := range sides {
+		if strings.TrimSpace(side) == "" {
+			return nil
+		}
+	}
+	all := func(set string) bool {
+		for _, o := range ops {
+			if strings.IndexByte(set, o) < 0 {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case all("=") || all("=a"):
+		if nameOf.MatchString(sides[0]) {
+			return readClean(sides[len(sides)-1], depth+1) // x = ... = value
+		}
+		if len(sides) != 2 {
+			return readClean(sides[len(sides)-1], depth+1)
+		}
+		return collect(s, formEquation, sides, depth)
+	case all("gG>"):
+		for i, j := 0, len(sides)-1; i < j; i, j = i+1, j-1 {
+			sides[i], sides[j] = sides[j], sides[i]
+		}
+		for i, j := 0, len(ops)-1; i < j; i, j = i+1, j-1 {
+			ops[i], ops[j] = ops[j], ops[i]
+		}
+		for i, o := range ops {
+			ops[i] = map[byte]byte{'g': 'l', '>': '<'}[o]
+		}
+		fallthrough
+	case all("l<"):
+		out := collect(s, formOrder, sides, depth)
+		out.ops = string(ops)
+		return asInterval(out)
+	}
+	return nil
+}
+
+// asInterval turns x < 3 and 1 < x <= 2 into the interval that they say.
+func asInterval(o *parsed) *parsed {
+	name := func(p *parsed) bool {
+		return p.form == formExpr && p.expr.op == opVar && p.expr.name != infinity && p.expr.name != pi && p.expr.name != euler
+	}
+	mark := func(op byte, open bool) byte {
+		switch {
+		case op == '<' && open:
+			return '('
+		case op == '<':
+			return ')'
+		case open:
+			return '['
+		}
+		return ']'
+	}
+	minus := &parsed{form: formExpr, text: `-\infty`, expr: node(opNeg, variable(infinity))}
+	plus := &parsed{form: formExpr, text: `\infty`, expr: variable(infinity)}
+	out := &parsed{form: formTuple, text: o.text}
+	switch {
+	case len(o.items) == 2 && name(o.items[0]) && !name(o.items[1]):
+		out.items, out.open, out.close = []*parsed{minus, o.items[1]}, '(', mark(o.ops[0], false)
+	case len(o.items) == 2 && name(o.items[1]) && !name(o.items[0]):
+		out.items, out.open, out.close = []*parsed{o.items[0], plus}, mark(o.ops[0], true), ')'
+	case len(o.items) == 3 && name(o.items[1]) && !name(o.items[0]) && !name(o.items[2]):
+		out.items, out.open, out.close = []*parsed{o.items[0], o.items[2]}, mark(o.ops[0], true), mark(o.ops[1], false)
+	default:
+		return o
+	}
+	return out
+}
+
+// splitTop splits s at a separator outside of brackets. A comma between digits that
+// groups thousands is none.
+func splitTop(s, sep string) []string { return splitAt(s, sep, true) }
+
+func splitAt(s, sep string, grouped bool) []string {
+	var parts []string
+	level, begin := 0, 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '(', '[', '{', 1:
+			level++
+		case ')', ']', '}', 2:
+			level--
+		}
+		if level > 0 || !strings.HasPrefix(s[i:], sep) || (sep == "," && grouped && thousands(s, i)) {
+			continue
+		}
+		if sep[0] == '\\' && i+len(sep) < len(s) && letter(s[i+len(sep)]) {
+			continue
+		}
+		parts = append(parts, s[begin:i])
+		i += len(sep) - 1
+		begin = i + 1
+	}
+	return append(parts, s[begin:])
+}
+
+// thousands reports whether the comma at s[i] groups digits: 1 to 3 before, or a
+// group before that, and exactly 3 after.
+func thousands(s string, i int) bool {
+	if !threeDigits(s[i+1:]) {
+		return false
+	}
+	n := 0
+	for i-n-1 >= 0 && digit(s[i-n-1]) {
+		n++
+	}
+	if n < 1 || n > 3 {
+		return false
+	}
+	before := i - n - 1
+	if before >= 0 && s[before] == ',' {
+		return n == 3 && thousands(s, before)
+	}
+	return s[i-n] != '0' && (before < 0 || s[before] != '.')
+}
+
+// enclosed returns the inside of a string whose first and last bytes are a pair.
+func enclosed(s string, open, end byte) (string, bool) {
+	if len(s) < 2 || s[0] != open || s[len(s)-1] != end {
+		return "", false
+	}
+	return enclosedAny(s)
+}
+
+// enclosedAny returns the inside of a string whose first bracket closes at its end.
+func enclosedAny(s string) (string, bool) {
+	level := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '(', '[', '{', 1:
+			level++
+		case ')', ']', '}', 2:
+			level--
+		}
+		if level <= 0 && i < len(s)-1 && i > 0 {
+			return "", false
+		}
+	}
+	return s[1 : len(s)-1], true
+}

@@ -1,0 +1,565 @@
+package math
+
+import (
+	"math/big"
+	"strings"
+)
+
+// Bounds of the parser.
+const (
+	maxDepth  = 60
+	maxDigits = 2000
+)
+
+// parser reads an expression by recursive descent over bytes.
+//
+//	sum     = term { (+|-) term }
+//	term    = unary { [* / \cdot \times \div] unary }     juxtaposition multiplies
+//	unary   = [+|-] power
+//	power   = atom { ! } [ ^ argument ]
+type parser struct {
+	s     string
+	at    int
+	depth int
+	bad   bool
+}
+
+// parseExpr reads all of s as one expression; nil if it is none.
+func parseExpr(s string) *expr {
+	p := &parser{s: s}
+	e := p.sum()
+	p.space()
+	if p.bad || p.at != len(p.s) {
+		return nil
+	}
+	return e
+}
+
+func (p *parser) fail() *expr { p.bad = true; return number(new(big.Rat)) }
+
+func (p *parser) space() {
+	for p.at < len(p.s) && (p.s[p.at] == ' ' || p.s[p.at] == '\t' || p.s[p.at] == '\n' || p.s[p.at] == '\r') {
+		p.at++
+	}
+}
+
+func (p *parser) peek() byte {
+	p.space()
+	if p.at < len(p.s) {
+		return p.s[p.at]
+	}
+	return 0
+}
+
+func (p *parser) accept(tok string) bool {
+	p.space()
+	if !strings.HasPrefix(p.s[p.at:], tok) {
+		return false
+	}
+	if tok[0] == '\\' && p.at+len(tok) < len(p.s) && letter(p.s[p.at+len(tok)]) && letter(tok[len(tok)-1]) {
+		return false // \le is not \leaf
+	}
+	p.at += len(tok)
+	return true
+}
+
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+func digit(c byte) bool  { return c >= '0' && c <= '9' }
+
+func (p *parser) sum() *expr {
+	if p.depth++; p.depth > maxDepth {
+		p.depth--
+		return p.fail()
+	}
+	defer func() { p.depth-- }()
+	args := []*expr{p.term()}
+	for !p.bad {
+		switch {
+		case p.accept("+"):
+			args = append(args, p.term())
+		case p.accept("-"):
+			args = append(args, node(opNeg, p.term()))
+		default:
+			if len(args) == 1 {
+				return args[0]
+			}
+			return node(opAdd, args...)
+		}
+	}
+	return p.fail()
+}
+
+func (p *parser) term() *expr {
+	left := p.unary()
+	for !p.bad {
+		switch {
+		case p.accept("**"):
+			left = node(opPow, left, p.unary())
+		case p.accept("*") || p.accept(`\cdot`) || p.accept(`\times`):
+			left = node(opMul, left, p.unary())
+		case p.accept("/") || p.accept(`\div`):
+			left = node(opDiv, left, p.unary())
+		case p.startsAtom():
+			right := p.power()
+			if mixed(left, right) {
+				left = node(opAdd, left, right)
+			} else {
+				if left.op == opNum && right.op == opNum {
+					return p.mixedSlash(left, right)
+				}
+				left = node(opMul, left, right)
+			}
+		default:
+			return left
+		}
+	}
+	return p.fail()
+}
+
+// mixed reports whether a number followed by a fraction is a mixed number: 1\frac45.
+func mixed(left, right *expr) bool {
+	return isInt(left) && right.op == opDiv && isInt(right.args[0]) && isInt(right.args[1])
+}
+
+// mixedSlash reads the rest of "1 4/5"; two numbers side by side are nothing else.
+func (p *parser) mixedSlash(whole, num *expr) *expr {
+	if !isInt(whole) || !isInt(num) || !p.accept("/") {
+		return p.fail()
+	}
+	den := p.power()
+	if !isInt(den) {
+		return p.fail()
+	}
+	return node(opAdd, whole, node(opDiv, num, den))
+}
+
+func isInt(e *expr) bool { return e.op == opNum && e.num.IsInt() && e.decimals == 0 }
+
+// startsAtom reports whether what follows can be multiplied by standing there.
+func (p *parser) startsAtom() bool {
+	c := p.peek()
+	switch {
+	case digit(c), letter(c), c == '(', c == '{', c == '[':
+		return true
+	case c != '\\':
+		return false
+	}
+	switch name := p.command(); name {
+	case `\cdot`, `\times`, `\div`, `\pm`, `\mp`, `\le`, `\ge`, `\ne`, `\cup`, `\cap`, `\in`, `\rfloor`, `\rceil`, `\rangle`, `\end`, `\`, `\to`, `\text`, `\equiv`, `\approx`, `\pmod`, `\bmod`, `\implies`:
+		return false
+	}
+	return true
+}
+
+// command returns the command at the position without moving.
+func (p *parser) command() string {
+	end := p.at + 1
+	for end < len(p.s) && letter(p.s[end]) {
+		end++
+	}
+	return p.s[p.at:end]
+}
+
+func (p *parser) unary() *expr {
+	neg := false
+	for n := 0; ; n++ {
+		if p.accept("-") {
+			neg = !neg
+		} else if !p.accept("+") {
+			break
+		}
+		if n > maxDepth {
+			return p.fail()
+		}
+	}
+	e := p.power()
+	if neg {
+		return node(opNeg, e)
+	}
+	return e
+}
+
+func (p *parser) power() *expr {
+	if p.depth++; p.depth > maxDepth {
+		p.depth--
+		return p.fail()
+	}
+	defer func() { p.depth-- }()
+	e := p.atom()
+	for !p.bad && p.accept("!") {
+		e = call("factorial", e)
+	}
+	if !p.bad && p.accept("^") {
+		e = node(opPow, e, p.argument())
+		for !p.bad && p.accept("!") {
+			e = call("factorial", e)
+		}
+	}
+	return e
+}
+
+// argument reads what a command or ^ takes: a group, one digit, one letter, one
+// command, a sign and one of them.
+func (p *parser) argument() *expr {
+	switch c := p.peek(); {
+	case c == '{' || c == '(':
+		return p.atom()
+	case digit(c):
+		if end := p.at + 1; end < len(p.s) && (digit(p.s[end]) || p.s[end] == '.') && !p.texDigit() {
+			return p.number() // plain "x^10"
+		}
+		p.at++
+		return number(big.NewRat(int64(c-'0'), 1))
+	case c == '-':
+		p.at++
+		return node(opNeg, p.argumentInner())
+	}
+	return p.atom()
+}
+
+// radicand is an argument, but \sqrt13 is taken as it is meant: the root of 13.
+func (p *parser) radicand() *expr {
+	if digit(p.peek()) {
+		return p.number()
+	}
+	return p.argumentInner()
+}
+
+// texDigit reports whether a digit ends a TeX argument: \frac43 has two arguments.
+func (p *parser) texDigit() bool {
+	at := strings.LastIndexByte(p.s[:p.at], '\\')
+	if at < 0 {
+		return false
+	}
+	for _, c := range []byte(p.s[at+1 : p.at]) {
+		if !letter(c) && c != ' ' && !digit(c) && c != '{' && c != '}' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *parser) argumentInner() *expr {
+	if p.depth++; p.depth > maxDepth {
+		p.depth--
+		return p.fail()
+	}
+	defer func() { p.depth-- }()
+	return p.argument()
+}
+
+func (p *parser) atom() *expr {
+	if p.bad {
+		return p.fail()
+	}
+	switch c := p.peek(); {
+	case digit(c) || c == '.':
+		return p.number()
+	case c == '(':
+		return p.group("(", ")")
+	case c == '{':
+		return p.group("{", "}")
+	case c == '[':
+		return p.group("[", "]")
+	case c == '|':
+		p.at++
+		e := p.sum()
+		if !p.accept("|") {
+			return p.fail()
+		}
+		return call("abs", e)
+	case c == '\\':
+		return p.commandAtom()
+	case letter(c):
+		return p.word()
+	}
+	return p.fail()
+}
+
+func (p *parser) group(open, end string) *expr {
+	if !p.accept(open) {
+		return p.fail()
+	}
+	e := p.sum()
+	if !p.accept(end) {
+		return p.fail()
+	}
+	return e
+}
+
+// number reads 12, 1,234, .5, 1.5e-3, 0.\overline{3}, 0.(3) and 13_8.
+func (p *parser) number() *expr {
+	begin := p.at
+	for p.at < len(p.s) && digit(p.s[p.at]) {
+		p.at++
+	}
+	whole := p.s[begin:p.at]
+	for len(whole) <= maxDigits && p.at+3 < len(p.s) && p.s[p.at] == ',' && threeDigits(p.s[p.at+1:]) && begin+3 >= p.at-4*strings.Count(p.s[begin:p.at], ",") {
+		whole += p.s[p.at+1 : p.at+4]
+		p.at += 4
+	}
+	frac := ""
+	if p.at < len(p.s) && p.s[p.at] == '.' && (p.at+1 >= len(p.s) || p.s[p.at+1] != '.') {
+		p.at++
+		f := p.at
+		for p.at < len(p.s) && digit(p.s[p.at]) {
+			p.at++
+		}
+		frac = p.s[f:p.at]
+	}
+	if len(whole)+len(frac) > maxDigits || whole+frac == "" {
+		return p.fail()
+	}
+	v, ok := new(big.Rat).SetString("0" + whole + "." + frac + "0")
+	if !ok {
+		return p.fail()
+	}
+	e := &expr{op: opNum, num: v, decimals: len(frac)}
+	if rep, ok := p.repeating(); ok {
+		nines := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(len(rep))), nil)
+		nines.Sub(nines, big.NewInt(1))
+		shift := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(len(frac))), nil)
+		n, _ := new(big.Int).SetString(rep, 10)
+		v.Add(v, new(big.Rat).SetFrac(n, nines.Mul(nines, shift)))
+		e.decimals = 0
+		return e
+	}
+	p.exponent(e)
+	if p.at < len(p.s) && p.s[p.at] == '_' && frac == "" {
+		return p.base(whole)
+	}
+	return e
+}
+
+// threeDigits reports whether s begins with a thousands group: three digits, no
+// fourth.
+func threeDigits(s string) bool {
+	return len(s) >= 3 && digit(s[0]) && digit(s[1]) && digit(s[2]) && (len(s) == 3 || !digit(s[3]))
+}
+
+func (p *parser) repeating() (digits string, ok bool) {
+	rest := p.s[p.at:]
+	for _, form := range [][2]string{{`\overline{`, "}"}, {`\overline `, ""}, {`\bar{`, "}"}, {"(", ")"}} {
+		if !strings.HasPrefix(rest, form[0]) || (form[0] == "(" && (p.at == 0 || !strings.Contains(p.s[max(0, p.at-20):p.at], "."))) {
+			continue
+		}
+		n := len(form[0])
+		for n < len(rest) && digit(rest[n]) {
+			n++
+		}
+		digits = rest[len(form[0]):n]
+		if digits == "" || len(digits) > 100 || !strings.HasPrefix(rest[n:], form[1]) {
+			continue
+		}
+		if form[0] == "(" && p.s[p.at-1] != '.' && !digit(p.s[p.at-1]) {
+			continue
+		}
+		p.at += n + len(form[1])
+		return digits, true
+	}
+	return "", false
+}
+
+// exponent reads e6 of 1.5e6.
+func (p *parser) exponent(e *expr) {
+	rest := p.s[p.at:]
+	if len(rest) < 2 || rest[0]|0x20 != 'e' {
+		return
+	}
+	n := 1
+	if rest[n] == '-' || rest[n] == '+' {
+		n++
+	}
+	d := n
+	for n < len(rest) && digit(rest[n]) && n-d < 4 {
+		n++
+	}
+	if n == d || n-d > 3 {
+		return
+	}
+	if f, ok := new(big.Rat).SetString("1" + rest[:n]); ok {
+		e.num.Mul(e.num, f)
+		e.decimals = 0
+		p.at += n
+	}
+}
+
+// base reads the base of 13_8 or 13_{8}; the value is the number's.
+func (p *parser) base(digits string) *expr {
+	p.at++
+	b := p.argument()
+	if p.bad || !isInt(b) || !b.num.Num().IsInt64() {
+		return p.fail()
+	}
+	n := b.num.Num().Int64()
+	if n < 2 || n > 36 {
+		return p.fail()
+	}
+	v, ok := new(big.Int).SetString(digits, int(n))
+	if !ok {
+		return p.fail()
+	}
+	return number(new(big.Rat).SetInt(v))
+}
+
+// functions of one argument, by their plain and TeX names.
+var functions = map[string]string{
+	"sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "asin": "asin", "acos": "acos", "atan": "atan",
+	"sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "ln": "ln", "log": "log", "exp": "exp", "abs": "abs", "floor": "floor", "ceil": "ceil",
+}
+
+func (p *parser) commandAtom() *expr {
+	name := p.command()
+	p.at += len(name)
+	switch name {
+	case `\frac`:
+		num := p.argumentInner()
+		return node(opDiv, num, p.argumentInner())
+	case `\sqrt`:
+		if p.accept("[") {
+			index := p.sum()
+			if !p.accept("]") {
+				return p.fail()
+			}
+			return call("root", p.radicand(), index)
+		}
+		return call("sqrt", p.radicand())
+	case `\binom`, `\dbinom`, `\tbinom`:
+		n := p.argumentInner()
+		return call("binom", n, p.argumentInner())
+	case `\lfloor`:
+		e := p.sum()
+		if !p.accept(`\rfloor`) {
+			return p.fail()
+		}
+		return call("floor", e)
+	case `\lceil`:
+		e := p.sum()
+		if !p.accept(`\rceil`) {
+			return p.fail()
+		}
+		return call("ceil", e)
+	case pi, infinity, `\emptyset`:
+		return variable(name)
+	case `\mathbb`, `\mathcal`, `\mathrm`, `\mathbf`, `\mathit`, `\operatorname`, `\text`, `\vec`, `\hat`, `\bar`, `\overline`, `\tilde`:
+		if p.peek() != '{' {
+			return p.fail()
+		}
+		end := strings.IndexByte(p.s[p.at:], '}')
+		if end < 0 || strings.IndexByte(p.s[p.at+1:p.at+end], '{') >= 0 {
+			return p.fail()
+		}
+		inner := strings.TrimSpace(p.s[p.at+1 : p.at+end])
+		p.at += end + 1
+		if f, ok := functions[inner]; ok {
+			return p.apply(f)
+		}
+		return p.subscript(name + "{" + inner + "}")
+	}
+	if f, ok := functions[name[1:]]; ok {
+		return p.apply(f)
+	}
+	if len(name) > 1 && greek[name[1:]] {
+		return p.subscript(name)
+	}
+	return p.fail()
+}
+
+var greek = map[string]bool{
+	"alpha": true, "beta": true, "gamma": true, "delta": true, "epsilon": true, "varepsilon": true, "zeta": true, "eta": true, "theta": true, "vartheta": true, "iota": true, "kappa": true,
+	"lambda": true, "mu": true, "nu": true, "xi": true, "rho": true, "varrho": true, "sigma": true, "tau": true, "upsilon": true, "phi": true, "varphi": true, "chi": true, "psi": true, "omega": true,
+	"Gamma": true, "Delta": true, "Theta": true, "Lambda": true, "Xi": true, "Pi": true, "Sigma": true, "Phi": true, "Psi": true, "Omega": true, "ell": true,
+}
+
+// apply reads the rest of a function: an exponent or a base, and the argument.
+func (p *parser) apply(f string) *expr {
+	var exponent, base *expr
+	if f == "log" && p.accept("_") {
+		base = p.argumentInner()
+	}
+	if p.accept("^") {
+		exponent = p.argumentInner()
+	}
+	if inverse := inverses[f]; inverse != "" && exponent != nil && exponent.op == opNeg && isInt(exponent.args[0]) && exponent.args[0].num.Cmp(big.NewRat(1, 1)) == 0 {
+		f, exponent = inverse, nil
+	}
+	arg := p.functionArgument()
+	e := call(f, arg)
+	if base != nil {
+		e.args = append(e.args, base)
+	}
+	if exponent != nil {
+		e = node(opPow, e, exponent)
+	}
+	return e
+}
+
+var inverses = map[string]string{"sin": "asin", "cos": "acos", "tan": "atan"}
+
+// functionArgument reads a group, or factors side by side up to an operator:
+// \cos 2x.
+func (p *parser) functionArgument() *expr {
+	if c := p.peek(); c == '(' || c == '{' || c == '[' || c == '|' {
+		return p.power()
+	}
+	e := p.unary()
+	for !p.bad && p.startsAtom() {
+		if c := p.peek(); c == '(' || c == '\\' && functions[p.command()[1:]] != "" {
+			break
+		}
+		e = node(opMul, e, p.power())
+	}
+	return e
+}
+
+// word reads letters: a known name, else one variable.
+func (p *parser) word() *expr {
+	end := p.at
+	for end < len(p.s) && letter(p.s[end]) {
+		end++
+	}
+	w := p.s[p.at:end]
+	switch w {
+	case "pi", "Pi":
+		p.at = end
+		return variable(pi)
+	case "inf", "infinity", "Infinity", "oo":
+		p.at = end
+		return variable(infinity)
+	case "sqrt":
+		p.at = end
+		return call("sqrt", p.radicand())
+	}
+	if f, ok := functions[w]; ok {
+		p.at = end
+		return p.apply(f)
+	}
+	if len(w) > 3 && w != strings.Repeat(w[:1], len(w)) {
+		return p.fail() // a word, not a product
+	}
+	p.at++
+	return p.subscript(w[:1])
+}
+
+// subscript reads an index, which is part of a name.
+func (p *parser) subscript(name string) *expr {
+	if p.at < len(p.s) && p.s[p.at] == '_' {
+		p.at++
+		begin := p.at
+		if p.at < len(p.s) && p.s[p.at] == '{' {
+			end := strings.IndexByte(p.s[p.at:], '}')
+			if end < 0 {
+				return p.fail()
+			}
+			p.at += end + 1
+		} else if p.at < len(p.s) {
+			p.at++
+		}
+		name += "_" + strings.Trim(p.s[begin:p.at], "{} ")
+	}
+	for p.at < len(p.s) && p.s[p.at] == '\'' {
+		name += "'"
+		p.at++
+	}
+	return variable(name)
+}
