@@ -6,6 +6,7 @@ import (
 	"github.com/grouse-rl/grouse/rewards"
 	"github.com/grouse-rl/grouse/rewards/format"
 	"github.com/grouse-rl/grouse/rewards/jsonschema"
+	"github.com/grouse-rl/grouse/rewards/language"
 	"github.com/grouse-rl/grouse/rewards/length"
 	"github.com/grouse-rl/grouse/rewards/match"
 	"github.com/grouse-rl/grouse/rewards/math"
@@ -29,6 +30,8 @@ func Registry() *rewards.Registry {
 			Usage: "{use: regex, pattern: '...', column: COLUMN, whole: false, absent: false}"},
 		{Name: "format", New: format.New, Pure: true, Doc: "1 if the completion has the form (R1's think and answer tags, or a pattern), else 0",
 			Usage: "{use: format, style: think_answer|think|answer|boxed, pattern: '...'}"},
+		{Name: "language_consistency", New: language.New, Pure: true, Doc: "share of the words in the target language, from 0 to 1",
+			Usage: "{use: language_consistency, target: en, column: language}"},
 		{Name: "soft_overlong", New: length.NewOverlong, Pure: true, Doc: "DAPO's length term, from -1 to 0",
 			Usage: "{use: soft_overlong, max: TOKENS, cache: TOKENS}"},
 		{Name: "length_penalty", New: func(p map[string]any) (rewards.Reward, error) { return length.NewPenalty(p, r.New) }, Pure: true,
