@@ -11,7 +11,7 @@ const maxLength = 2000
 var (
 	thousandsTeX = regexp.MustCompile(`(\d)(?:\{,\}|,\\!)\s*(\d)`)
 	sized        = regexp.MustCompile(`\\(?:left|right|middle|[bB]ig{1,2}[lrm]?|displaystyle|textstyle|limits|mathopen|mathclose)\b\.?`)
-	fracs        = regexp.MustCompile(`\\[dtc]frac\b`)
+	fracs        = regexp.MustCompile(`\\[dtc]frac`)
 	degrees      = regexp.MustCompile(`\^\s*\{?\s*\\circ\s*\}?|\\degrees?\b|°|\\text\s*\{\s*degrees?\s*\}|\bdegrees?\b`)
 	unitText     = regexp.MustCompile(`\\(?:text|mbox|mathrm|textrm|textit|textbf|rm|hbox|operatorname)\s*\{[^{}]*\}\s*(?:\^\s*\{?\s*-?\d\s*\}?)?\s*$`)
 	unitWord     = regexp.MustCompile(`(?i)(\d|\}|\)|\\pi)\s*(?:square |cubic |sq\.? )?(?:\b|)(` + units + `)(?:\s*\^\s*\{?[23]\}?)?\.?\s*$`)
@@ -74,13 +74,17 @@ func clean(s string) string {
 	return strings.TrimRight(strings.TrimSpace(s), ".,;: ")
 }
 
-// asText is what two answers that are no mathematics must have in common.
+// asText is what two answers that are no mathematics must have in common. Braces
+// stay: \frac{1}{12} is not \frac{11}{2}.
 func asText(s string) string {
 	s = strings.ToLower(clean(s))
-	s = strings.NewReplacer("\x01", "", "\x02", "", `\`, "", "{", "", "}", "", "(", "", ")", "", "*", "", `"`, "", "'", "", "’", "", ".", "").Replace(s)
-	s = strings.Join(strings.Fields(s), " ")
 	for _, article := range []string{"the ", "a ", "an "} {
 		s = strings.TrimPrefix(s, article)
 	}
-	return s
+	if !strings.ContainsAny(s, "\\{}^_0123456789+=<>") {
+		s = ornaments.Replace(s) // words only
+	}
+	return strings.Join(strings.Fields(s), "")
 }
+
+var ornaments = strings.NewReplacer("(", "", ")", "", "*", "", `"`, "", "'", "", "’", "", ".", "")

@@ -33,7 +33,7 @@ func same(a, b *parsed) bool {
 	case b.form == formList && a.form != formList:
 		return same(b, a)
 	case a.form == formMatrix && b.form == formTuple:
-		return len(a.items) == a.rows || a.rows == 1 && sameInOrder(a, b)
+		return (len(a.items) == a.rows || a.rows == 1) && b.open == '(' && sameInOrder(a, b)
 	case a.form == formTuple && b.form == formMatrix:
 		return same(b, a)
 	case a.form != b.form:
@@ -241,6 +241,9 @@ func hasAbs(e *expr) bool {
 // enoughDecimals is how many decimals make a rounded answer good.
 const enoughDecimals = 6
 
+// floatDecimals is how many of them count: what a float prints after is noise.
+const floatDecimals = 12
+
 // decimal returns a decimal literal, with its sign, and how many decimals it has.
 func decimal(e *expr) (v *big.Rat, decimals int) {
 	if e.op == opNeg {
@@ -261,7 +264,7 @@ func rounded(e *expr, v *big.Rat) bool {
 	if d == nil {
 		return false
 	}
-	unit := new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))
+	unit := new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(min(n, floatDecimals))), nil))
 	diff := new(big.Rat).Sub(d, v)
 	return diff.Abs(diff).Cmp(unit) < 0
 }
@@ -275,7 +278,7 @@ func roundedNumeric(a, b *expr) bool {
 	}
 	x := numeric(b, numericPoint(0))
 	f, _ := d.Float64()
-	return usable(x) && math.Abs(imag(x)) < 1e-12 && math.Abs(f-real(x)) < math.Pow(10, -float64(min(n, 15)))+1e-14*math.Abs(f)
+	return usable(x) && math.Abs(imag(x)) < 1e-12 && math.Abs(f-real(x)) < math.Pow(10, -float64(min(n, floatDecimals)))
 }
 
 func hasUnknown(e *expr) bool {

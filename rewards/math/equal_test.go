@@ -20,6 +20,8 @@ func TestEquivalent(t *testing.T) {
 		{"0.333", "1/3", false}, {"0.3333333", "1/3", true}, {"1.41421356", `\sqrt2`, true}, {"1.414", `\sqrt2`, false}, {"3.14", `\pi`, false}, {"-3", "−3", true}, {"+4", "4", true}, {"007", "7", true},
 		{"12", "13", false}, {"1,2", "12", false}, {"2^{10}", "1024", true}, {"5!", "120", true}, {`\binom{5}{2}`, "10", true}, {`2^{2024}+1`, `2^{2024}`, false}, {`2^{2024}+1`, `1+4^{1012}`, true},
 		{`10^{1000000000}`, `10^{1000000000}`, true}, {`10^{1000000000}`, `10^{1000000001}`, false}, {`\sqrt[3]{8}`, "2", true}, {"8^{1/3}", "2", true}, {`\lfloor 7/2 \rfloor`, "3", true}, {"|-4|", "4", true},
+		{`\frac{1}{12}`, `\frac{11}{2}`, false}, {`\frac{8}{21}`, "0.38095238095238093", true}, {`\dfrac43`, "4/3", true}, {"x^{12}", "x^12", true}, {"x_{12}", "x_{1}2", false},
+		{"(0, 1]", `\begin{pmatrix} 2 \\ 3 \end{pmatrix}`, false}, {"(2,3)", `\begin{pmatrix} 2 \\ 3 \end{pmatrix}`, true}, {`\cotx`, `\cot x`, true}, {"odd $n$", "odd n", true},
 		// percent, units, degrees, currency
 		{"10%", "0.1", true}, {`100\%`, "100", true}, {"10%", "10", true}, {"10%", "1", false}, {`90^\circ`, "90", true}, {`5.4 \text{ cents}`, "5.4", true}, {`864 \mbox{ inches}^2`, "864", true},
 		{`\frac{270}7\text{ degrees}`, "270/7", true}, {"18 dollars", "18", true}, {`10\;\text{edges}`, "10", true}, {"5 cm", "5", true}, {`\frac{3}{4}\pi\text{ inches}`, `0.75\pi`, true},

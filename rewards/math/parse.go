@@ -462,6 +462,12 @@ func (p *parser) commandAtom() *expr {
 	if len(name) > 1 && greek[name[1:]] {
 		return p.subscript(name)
 	}
+	for n := len(name) - 1; n > 2; n-- { // \cotx: a missing space
+		if f, ok := functions[name[1:n]]; ok {
+			p.at -= len(name) - n
+			return p.apply(f)
+		}
+	}
 	return p.fail()
 }
 
