@@ -109,8 +109,14 @@ func (p *process) steps(to int64) grouse.PolicyRef {
 	p.t.Helper()
 	at, draws := p.prepare()
 	for at.Version < to {
-		out := must[activities.TrainOutput](p, p.parts.Trainer.Train, p.input(at, draws[0]))
-		at, draws = out.Policy, []activities.DrawPromptsOutput{*out.Next}
+		in := p.input(at, draws[0])
+		if in.Step == to {
+			in.Next = nil
+		}
+		out := must[activities.TrainOutput](p, p.parts.Trainer.Train, in)
+		if at = out.Policy; out.Next != nil {
+			draws = []activities.DrawPromptsOutput{*out.Next}
+		}
 		if at.Version%2 == 0 {
 			must[activities.CheckpointOutput](p, p.parts.Trainer.Checkpoint, activities.CheckpointInput{Policy: at})
 		}
@@ -231,11 +237,16 @@ func (p *process) until(to int64, dead error) (at grouse.PolicyRef, ok bool) {
 		if died(err) {
 			return at, false
 		}
+		if in.Step == to {
+			in.Next = nil
+		}
 		out, err := call[activities.TrainOutput](p, tr.Train, in)
 		if died(err) {
 			return at, false
 		}
-		at, draws = out.Policy, []activities.DrawPromptsOutput{*out.Next}
+		if at = out.Policy; out.Next != nil {
+			draws = []activities.DrawPromptsOutput{*out.Next}
+		}
 		if at.Version%2 == 0 {
 			if _, err := call[activities.CheckpointOutput](p, tr.Checkpoint, activities.CheckpointInput{Policy: at}); died(err) {
 				return at, false

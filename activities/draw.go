@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,24 +11,27 @@ import (
 
 // DrawPromptsInput asks for the prompts of a wave.
 type DrawPromptsInput struct {
-	Stage int    `json:"stage"`
-	Step  int64  `json:"step"`  // from 1
-	Wave  int    `json:"wave"`  // from 0
-	First uint32 `json:"first"` // first candidate
-	N     int    `json:"n"`
-	Head  int64  `json:"head"` // completed steps whose solve rates the draw may see
+	Stage   int               `json:"stage"`
+	Step    int64             `json:"step"`              // from 1
+	Wave    int               `json:"wave"`              // from 0
+	First   uint32            `json:"first"`             // first candidate
+	N       int               `json:"n"`                 //
+	Head    int64             `json:"head"`              // completed steps whose solve rates the draw may see
+	Earlier []grouse.BatchRef `json:"earlier,omitempty"` // prompts of the step's waves before: not drawn again
 }
 
 // DrawPromptsOutput names the drawn prompts.
 type DrawPromptsOutput struct {
 	Step    int64           `json:"step"`
 	Wave    int             `json:"wave"`
+	Head    int64           `json:"head"`
 	Prompts grouse.BatchRef `json:"prompts"`
 	Count   int             `json:"count"` // fewer than asked for: the data has no more
 }
 
-// DrawPrompts names the candidates of a wave. The draw is written to the ledger
-// once; a later one of the same wave is the same.
+// DrawPrompts names the candidates of a wave. It depends on its input, the data
+// and the first Head steps' outcomes alone; the ledger keeps the draw once the
+// step's batch is committed.
 func (t *Trainer) DrawPrompts(ctx context.Context, in DrawPromptsInput) (DrawPromptsOutput, error) {
 	return alone(ctx, t, "draw", in.N, func(ctx context.Context, _ func(int)) (DrawPromptsOutput, error) {
 		return t.draw(ctx, in)
@@ -35,40 +39,34 @@ func (t *Trainer) DrawPrompts(ctx context.Context, in DrawPromptsInput) (DrawPro
 }
 
 func (t *Trainer) draw(ctx context.Context, in DrawPromptsInput) (DrawPromptsOutput, error) {
-	out := DrawPromptsOutput{Step: in.Step, Wave: in.Wave}
+	out := DrawPromptsOutput{Step: in.Step, Wave: in.Wave, Head: in.Head}
 	if in.Stage < 0 || in.Stage >= len(t.spec.Stages) {
 		return out, t.unprepared(in.Stage)
 	}
-	exclude := map[string]bool{}
-	for wave := range in.Wave {
-		earlier, ok, err := find[grouse.DrawRecord](t.Ledger, grouse.WaveKey(in.Stage, in.Step, wave))
+	exclude, named := map[string]bool{}, ""
+	for _, ref := range in.Earlier {
+		prompts, err := fetchPrompts(ctx, t.Bus, ref)
 		if err != nil {
 			return out, err
 		}
-		if !ok {
-			return out, grouse.Errorf(grouse.Internal, "draw step %d, wave %d: wave %d was not drawn", in.Step, in.Wave, wave)
+		for _, p := range prompts {
+			exclude[p.Prompt.RowID] = true
 		}
-		for _, p := range earlier.Prompts {
-			exclude[p.RowID] = true
-		}
+		named += ref.SHA256
 	}
 	prompts, err := t.Prompts.Draw(ctx, DrawRequest{Stage: in.Stage, Step: in.Step, First: in.First, N: in.N, Exclude: exclude,
 		Solved: func() (map[string]grouse.SolveRecord, error) { return t.solved.upTo(t.Ledger, in.Stage, in.Head) }})
 	if err != nil {
 		return out, fmt.Errorf("draw step %d, wave %d: %w", in.Step, in.Wave, err)
 	}
-	rec := grouse.DrawRecord{Stage: in.Stage, Step: in.Step, Wave: in.Wave, Head: in.Head, Prompts: []grouse.DrawnPrompt{}}
 	for i, p := range prompts {
 		if p.Candidate != in.First+uint32(i) || exclude[p.Prompt.RowID] {
 			return out, grouse.Errorf(grouse.Internal, "draw step %d, wave %d: candidate %d (%s) at place %d", in.Step, in.Wave, p.Candidate, p.Prompt.RowID, i)
 		}
-		rec.Prompts = append(rec.Prompts, grouse.DrawnPrompt{Candidate: p.Candidate, RowID: p.Prompt.RowID, Domain: p.Prompt.Domain})
-	}
-	if err := t.Ledger.Append(ctx, rec); err != nil {
-		return out, err
 	}
 	out.Count = len(prompts)
-	out.Prompts, err = publishPrompts(ctx, t.Bus, key(t.Run, kindPrompts, stepToken(in.Stage, in.Step), fmt.Sprintf("w%d", in.Wave)), prompts)
+	shard := fmt.Sprintf("w%d-%05d-%04d-%s", in.Wave, in.First, in.N, shortHash(named))
+	out.Prompts, err = publishPrompts(ctx, t.Bus, key(t.Run, kindPrompts, stepToken(in.Stage, in.Step), shard), prompts)
 	return out, err
 }
 
@@ -106,21 +104,14 @@ func (s *solveRates) upTo(l Ledger, stage int, head int64) (map[string]grouse.So
 }
 
 // finalGroups gives every drawn prompt of a step its one final state.
-func (t *Trainer) finalGroups(stage int, step int64, waves int, verdicts []grouse.GroupVerdict) ([]grouse.FinalGroup, error) {
+func finalGroups(step int64, draws []grouse.DrawRecord, verdicts []grouse.GroupVerdict) ([]grouse.FinalGroup, error) {
 	verdict := map[uint32]grouse.GroupVerdict{}
 	for _, v := range verdicts {
 		verdict[v.Candidate] = v
 	}
 	var groups []grouse.FinalGroup
-	for wave := range waves {
-		rec, ok, err := find[grouse.DrawRecord](t.Ledger, grouse.WaveKey(stage, step, wave))
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, grouse.Errorf(grouse.Internal, "train step %d: wave %d was not drawn", step, wave)
-		}
-		for _, p := range rec.Prompts {
+	for _, draw := range draws {
+		for _, p := range draw.Prompts {
 			v, ok := verdict[p.Candidate]
 			if !ok {
 				return nil, grouse.Errorf(grouse.Internal, "train step %d: no verdict on candidate %d (%s)", step, p.Candidate, p.RowID)
@@ -136,6 +127,6 @@ func (t *Trainer) finalGroups(stage int, step int64, waves int, verdicts []grous
 	if len(groups) != len(verdicts) {
 		return nil, grouse.Errorf(grouse.Internal, "train step %d: %d verdicts on %d drawn prompts", step, len(verdicts), len(groups))
 	}
-	slices.SortFunc(groups, func(a, b grouse.FinalGroup) int { return int(a.Candidate) - int(b.Candidate) })
+	slices.SortFunc(groups, func(a, b grouse.FinalGroup) int { return cmp.Compare(a.Candidate, b.Candidate) })
 	return groups, nil
 }

@@ -40,8 +40,8 @@ type SampleGroupsOutput struct {
 	Span    Span            `json:"span"`
 }
 
-// SampleGroups samples one shard of a wave. Its key is run, step, wave and
-// range: what was published under it is never made again.
+// SampleGroups samples one shard of a wave. Its key is run, step, wave, range
+// and what the prompts are: what was published under it is never made again.
 func (a *Rollouts) SampleGroups(ctx context.Context, in SampleGroupsInput) (SampleGroupsOutput, error) {
 	return beating(ctx, "groups", in.To-in.From, func(ctx context.Context, progress func(int)) (SampleGroupsOutput, error) {
 		out := SampleGroupsOutput{Span: Span{What: "sample", Start: now()}}
@@ -59,7 +59,7 @@ func (a *Rollouts) SampleGroups(ctx context.Context, in SampleGroupsInput) (Samp
 			}
 		}
 		slices.Sort(out.Domains)
-		k := key(in.Run, kindRollouts, purposeToken(in.Purpose, in.Stage, in.Step), fmt.Sprintf("w%d-%04d-%04d", in.Wave, in.From, in.To))
+		k := key(in.Run, kindRollouts, purposeToken(in.Purpose, in.Stage, in.Step), fmt.Sprintf("w%d-%04d-%04d-%.8s", in.Wave, in.From, in.To, in.Prompts.SHA256))
 		if out.Groups, err = a.Bus.Lookup(ctx, k); err == nil {
 			out.Span.End = now()
 			return out, nil

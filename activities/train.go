@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -143,7 +144,7 @@ func (t *Trainer) train(ctx context.Context, in TrainInput, asked int64, progres
 }
 
 // commit writes the batch to the ledger: the admitted groups and their scores
-// as blobs, what scoring said, the final state of every drawn prompt.
+// as blobs, what was drawn, what scoring said, the final state of every drawn prompt.
 func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord, error) {
 	settings, err := settingsText(in.Settings)
 	if err != nil {
@@ -156,6 +157,7 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 	var groups []grouse.Group
 	var scores []GroupScores
 	var recs []grouse.Record
+	var draws []grouse.DrawRecord
 	for i, w := range in.Waves {
 		wave := grouse.ScoreRecord{Stage: in.Stage, Step: in.Step, Wave: i, Groups: w.Groups, Scores: w.Scores, Result: []grouse.GroupVerdict{}}
 		prompts, err := fetchPrompts(ctx, t.Bus, w.Draw.Prompts)
@@ -163,6 +165,10 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 			return grouse.BatchRecord{}, err
 		}
 		drawn := byCandidate(prompts)
+		draw := grouse.DrawRecord{Stage: in.Stage, Step: in.Step, Wave: i, Head: w.Draw.Head, Prompts: []grouse.DrawnPrompt{}}
+		for _, p := range prompts {
+			draw.Prompts = append(draw.Prompts, grouse.DrawnPrompt{Candidate: p.Candidate, RowID: p.Prompt.RowID, Domain: p.Prompt.Domain})
+		}
 		for _, ref := range w.Groups {
 			gs, err := fetchGroups(ctx, t.Bus, t.Codec, ref, drawn)
 			if err != nil {
@@ -182,10 +188,11 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 				wave.Result = append(wave.Result, v)
 			}
 		}
-		recs = append(recs, wave)
+		draws = append(draws, draw)
+		recs = append(recs, draw, wave)
 	}
-	slices.SortFunc(groups, func(a, b grouse.Group) int { return int(a.Candidate) - int(b.Candidate) })
-	slices.SortFunc(scores, func(a, b GroupScores) int { return int(a.Candidate) - int(b.Candidate) })
+	slices.SortFunc(groups, func(a, b grouse.Group) int { return cmp.Compare(a.Candidate, b.Candidate) })
+	slices.SortFunc(scores, func(a, b GroupScores) int { return cmp.Compare(a.Candidate, b.Candidate) })
 	if len(groups) != len(scores) {
 		return grouse.BatchRecord{}, grouse.Errorf(grouse.Internal, "step %d: %d admitted groups, %d with scores", in.Step, len(groups), len(scores))
 	}
@@ -202,7 +209,7 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 		}
 	}
 	batch.BatchSHA256 = digest(batch.Groups, batch.Scores, batch.Settings)
-	final, err := t.finalGroups(in.Stage, in.Step, len(in.Waves), in.Verdicts)
+	final, err := finalGroups(in.Step, draws, in.Verdicts)
 	if err != nil {
 		return batch, err
 	}

@@ -64,8 +64,28 @@ func alone[Out any](ctx context.Context, t *Trainer, what string, of int, work f
 			return none, err
 		}
 		defer unlock()
+		if err := t.recall(); err != nil {
+			var none Out
+			return none, err
+		}
 		return work(ctx, progress)
 	})
+}
+
+// recall gets the recipe out of the ledger: a process that began anew is asked
+// to go on in the middle of a run.
+func (t *Trainer) recall() error {
+	if len(t.spec.Stages) > 0 {
+		return nil
+	}
+	run, ok, err := find[grouse.RunRecord](t.Ledger, t.Run)
+	if err != nil || !ok {
+		return err
+	}
+	if err := json.Unmarshal(run.Spec, &t.spec); err != nil {
+		return grouse.Errorf(grouse.Corrupt, "the recipe in the ledger of run %s: %w", t.Run, err)
+	}
+	return nil
 }
 
 // find returns the record of that kind and key as its type; ok is false if

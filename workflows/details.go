@@ -36,7 +36,8 @@ func (r *run) finished(ctx workflow.Context, row StepRow) error {
 // note puts a line into the timeline: a summary tells what was planned, this
 // what came of it.
 func (r *run) note(ctx workflow.Context, text string) error {
-	return workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: text}, func(workflow.Context) any { return nil }).Get(nil)
+	var told bool
+	return workflow.SideEffectWithOptions(ctx, workflow.SideEffectOptions{Summary: text}, func(workflow.Context) any { return true }).Get(&told)
 }
 
 // outcome is a step in a few words: "reward .40 kl .004 loss .031".

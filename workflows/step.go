@@ -57,6 +57,7 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 	k := int64(stage.Rollout.MaxStaleness)
 	policy := r.policyOf(max(0, step-1-k))
 	plan := stepPlan{Step: step, Attempt: attempt}
+	var earlier []grouse.BatchRef
 	adm := grouse.NewAdmission(stage.Rollout.PromptsPerStep, stage.Algorithm.MaxWaves)
 	rules := grouse.AdmissionRules{NumGenerations: stage.Rollout.NumGenerations, Vocab: r.Vocab, Filter: stage.Algorithm.FilterGroups,
 		MaskTruncated: stage.Algorithm.MaskTruncatedCompletions, OldestVersion: max(0, step-1-k)}
@@ -70,7 +71,7 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 			var err error
 			draw, err = execute[activities.DrawPromptsOutput](ctx, r, activities.TrainQueue(r.Spec.Name),
 				fmt.Sprintf("step %d · draw · wave %d", step, adm.Waves), workTimeout, trainer.DrawPrompts,
-				activities.DrawPromptsInput{Stage: r.Stage, Step: step, Wave: adm.Waves, First: first, N: n, Head: max(0, step-1-k)})
+				activities.DrawPromptsInput{Stage: r.Stage, Step: step, Wave: adm.Waves, First: first, N: n, Head: max(0, step-1-k), Earlier: earlier})
 			if err != nil {
 				return plan, err
 			}
@@ -85,6 +86,7 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 		if err != nil {
 			return plan, err
 		}
+		earlier = append(earlier, draw.Prompts)
 		plan.Waves = append(plan.Waves, activities.Wave{Draw: draw, Groups: w.groups, Scores: w.scores})
 		plan.Verdicts = append(plan.Verdicts, verdicts...)
 		plan.Busy = append(plan.Busy, w.busy...)

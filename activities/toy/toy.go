@@ -449,3 +449,32 @@ func (p *policy) Prune(_ context.Context, keep []grouse.CheckpointRecord) error 
 
 // Perturb makes the trainer's arithmetic come out differently by so much.
 func Perturb(p *Parts, by float64) { p.Trainer.Policy.(*policy).perturb = by }
+
+// Failing returns a scorer whose rewards fail while failing returns true; nil
+// takes such a scorer's mark off.
+func Failing(s activities.Scorer, failing func() bool) activities.Scorer {
+	if f, ok := s.(failingScorer); ok {
+		s = f.Scorer
+	}
+	if failing == nil {
+		return s
+	}
+	return failingScorer{s, failing}
+}
+
+type failingScorer struct {
+	activities.Scorer
+	failing func() bool
+}
+
+func (f failingScorer) Score(ctx context.Context, req activities.ScoreRequest, progress func(int)) ([][]grouse.Score, error) {
+	scores, err := f.Scorer.Score(ctx, req, progress)
+	if err == nil && f.failing() {
+		for i := range scores {
+			for j := range scores[i] {
+				scores[i][j] = grouse.Score{Sample: scores[i][j].Sample, Outcome: grouse.Errored, Failure: "the judge is away"}
+			}
+		}
+	}
+	return scores, err
+}
