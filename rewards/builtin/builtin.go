@@ -5,11 +5,13 @@ package builtin
 import (
 	"github.com/grouse-rl/grouse/rewards"
 	"github.com/grouse-rl/grouse/rewards/format"
+	"github.com/grouse-rl/grouse/rewards/instruction"
 	"github.com/grouse-rl/grouse/rewards/jsonschema"
 	"github.com/grouse-rl/grouse/rewards/language"
 	"github.com/grouse-rl/grouse/rewards/length"
 	"github.com/grouse-rl/grouse/rewards/match"
 	"github.com/grouse-rl/grouse/rewards/math"
+	"github.com/grouse-rl/grouse/rewards/proof"
 	"github.com/grouse-rl/grouse/rewards/repetition"
 )
 
@@ -32,6 +34,10 @@ func Registry() *rewards.Registry {
 			Usage: "{use: format, style: think_answer|think|answer|boxed, pattern: '...'}"},
 		{Name: "language_consistency", New: language.New, Pure: true, Doc: "share of the words in the target language, from 0 to 1",
 			Usage: "{use: language_consistency, target: en, column: language}"},
+		{Name: "instruction_following", New: instruction.NewReward, Pure: true, Doc: "IFEval's 25 checkers: 1 if every instruction of the row is followed, or the share that is",
+			Usage: "{use: instruction_following, ids: instruction_id_list, kwargs: kwargs, score: all|share}"},
+		{Name: "proof", New: proof.New, Pure: true, Doc: "DeepSeekMath-V2's reward of a proof verifier or meta-verifier, from 0 to 1",
+			Usage: "{use: proof, role: verifier|meta, column: score}"},
 		{Name: "soft_overlong", New: length.NewOverlong, Pure: true, Doc: "DAPO's length term, from -1 to 0",
 			Usage: "{use: soft_overlong, max: TOKENS, cache: TOKENS}"},
 		{Name: "length_penalty", New: func(p map[string]any) (rewards.Reward, error) { return length.NewPenalty(p, r.New) }, Pure: true,

@@ -22,6 +22,7 @@ var latinWords = map[string]string{
 	"hu": "a az és hogy nem is egy ez azt van volt de ha csak már meg még mint vagy lehet kell mert először majd szám válasz lépés feladat sor hiba két összege nagyobb várj hány minden után előtt",
 	"tr": "ve bir bu da de için ile ne o mi çok daha gibi kadar sonra önce ama veya ki var yok olarak olan değil biz ben sen ilk sayı cevap adım problem satır hata iki toplam büyük bekle kaç çünkü her tüm",
 	"vi": "và là của có không được cho trong một những các này đó với để người khi đã từ như về ra thì sẽ nhưng hay tôi chúng ta bạn trước sau số câu trả lời bước bài toán dòng lỗi hai tổng lớn hơn bao nhiêu vì tất cả",
+	"sw": "na ya wa kwa ni katika la za cha hii huu kuwa kama lakini au pia yake wake watu hiyo ili hata sana moja mbili kila baada kabla jibu hatua namba nambari jumla kubwa subiri tuna wote wanadamu",
 	"id": "yang dan di ini itu dengan untuk dari tidak pada dalam adalah akan ke juga atau ada saya kami kita mereka oleh karena sudah bisa lebih jika maka pertama kemudian angka bilangan jawaban langkah masalah baris kesalahan dua jumlah besar tunggu berapa semua sebelum sesudah",
 }
 

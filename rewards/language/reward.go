@@ -42,6 +42,9 @@ func Reward(o Options) rewards.Reward {
 	})
 }
 
+// Known reports whether texts can be held to a language, by its ISO 639-1 code.
+func Known(lang string) bool { return known(normalize(lang)) }
+
 // Languages lists the codes that are known.
 func Languages() []string {
 	var out []string

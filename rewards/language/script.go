@@ -22,6 +22,10 @@ const (
 	telugu
 	georgian
 	armenian
+	kannada
+	gujarati
+	gurmukhi
+	malayalam
 	otherScript
 )
 
@@ -31,7 +35,7 @@ var tables = []struct {
 }{
 	{latin, unicode.Latin}, {han, unicode.Han}, {kana, unicode.Hiragana}, {kana, unicode.Katakana}, {hangul, unicode.Hangul}, {cyrillic, unicode.Cyrillic}, {arabic, unicode.Arabic},
 	{devanagari, unicode.Devanagari}, {greek, unicode.Greek}, {hebrew, unicode.Hebrew}, {thai, unicode.Thai}, {bengali, unicode.Bengali}, {tamil, unicode.Tamil}, {telugu, unicode.Telugu},
-	{georgian, unicode.Georgian}, {armenian, unicode.Armenian},
+	{georgian, unicode.Georgian}, {armenian, unicode.Armenian}, {kannada, unicode.Kannada}, {gujarati, unicode.Gujarati}, {gurmukhi, unicode.Gurmukhi}, {malayalam, unicode.Malayalam},
 }
 
 // scriptOf returns the script of a letter. Marks and the prolonged sound mark of
@@ -61,4 +65,5 @@ func scriptOf(r rune) script {
 var scripts = map[string]script{
 	"zh": han, "ja": kana, "ko": hangul, "ru": cyrillic, "uk": cyrillic, "bg": cyrillic, "sr": cyrillic, "be": cyrillic, "mk": cyrillic, "kk": cyrillic, "ar": arabic, "fa": arabic, "ur": arabic,
 	"hi": devanagari, "mr": devanagari, "ne": devanagari, "sa": devanagari, "el": greek, "he": hebrew, "th": thai, "bn": bengali, "ta": tamil, "te": telugu, "ka": georgian, "hy": armenian,
+	"kn": kannada, "gu": gujarati, "pa": gurmukhi, "ml": malayalam,
 }

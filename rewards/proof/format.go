@@ -70,6 +70,9 @@ func parseScore(s string) (float64, bool) {
 	if len(s) > maxScoreText {
 		return 0, false
 	}
+	if strings.Trim(s, "0123456789.") != "" {
+		return 0, false
+	}
 	v, err := strconv.ParseFloat(s, 64)
 	return v, err == nil && (v == 0 || v == 0.5 || v == 1)
 }
