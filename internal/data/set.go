@@ -31,7 +31,8 @@ type Set struct {
 type Options struct {
 	Base  string // folder that relative paths start from: the recipe's
 	OnBad string // "skip": leave bad rows out; else the first is an error
-	// Check, if not nil, says what is wrong with a row.
+	// Check, if not nil, says what is wrong with a row. It is called for each row
+	// in order, and the rows it has nothing against are Set.Rows.
 	Check func(Row) error
 	// Hub returns the folder of a hub data set's files.
 	Hub func(name, config, split string) (string, error)
@@ -87,12 +88,13 @@ func (s *Set) finish(spec grouse.DataSpec, o Options) error {
 		if r.ID == "" {
 			r.ID = rowID(r.Columns, i)
 		}
+		answer(r.Columns)
 		var err error
-		if o.Check != nil {
-			err = o.Check(r)
-		}
-		if at, twice := seen[r.ID]; err == nil && twice {
+		if at, twice := seen[r.ID]; twice {
 			err = fmt.Errorf("row id %q is also that of %s", r.ID, at)
+		}
+		if err == nil && o.Check != nil {
+			err = o.Check(r) // last: a row that passes it is used
 		}
 		if err != nil {
 			if err := s.bad(o, fmt.Errorf("%s: %w", r.Where, err)); err != nil {
@@ -134,6 +136,26 @@ func rowID(columns map[string]any, index int) string {
 		}
 	}
 	return fmt.Sprintf("%d", index)
+}
+
+// answer gives a row the column `answer` that rewards read, if it has none, from
+// where verl and others keep it: reward_model.ground_truth, ground_truth, label.
+func answer(columns map[string]any) {
+	if _, ok := columns["answer"]; ok {
+		return
+	}
+	if m, ok := columns["reward_model"].(map[string]any); ok {
+		if v, ok := m["ground_truth"]; ok {
+			columns["answer"] = v
+			return
+		}
+	}
+	for _, key := range []string{"ground_truth", "label"} {
+		if v, ok := columns[key]; ok {
+			columns["answer"] = v
+			return
+		}
+	}
 }
 
 // readPath reads a file, or every data file of a folder in name order.

@@ -122,8 +122,8 @@ func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy,
 	return p, p.setTemplate(source)
 }
 
-// stopIDs are the tokens that end a completion.
-func (p *Policy) stopIDs() []int32 {
+// StopIDs are the tokens that end a completion.
+func (p *Policy) StopIDs() []int32 {
 	ids := p.Tokenizer.StopIDs()
 	for _, id := range p.Model.Config.EndIDs() {
 		if !slices.Contains(ids, id) {
@@ -133,11 +133,11 @@ func (p *Policy) stopIDs() []int32 {
 	return ids
 }
 
-// decode is the text of a completion, for rewards: special tokens that the
+// Decode is the text of a completion, for rewards: special tokens that the
 // tokenizer calls special are left out unless the model was made from scratch
 // with tags of its own.
-func (p *Policy) decode(ids []int32) string {
-	if n := len(ids); n > 0 && slices.Contains(p.stopIDs(), ids[n-1]) {
+func (p *Policy) Decode(ids []int32) string {
+	if n := len(ids); n > 0 && slices.Contains(p.StopIDs(), ids[n-1]) {
 		ids = ids[:n-1]
 	}
 	return p.Tokenizer.Decode(ids, !p.hasTags())

@@ -42,7 +42,7 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 	for i, c := range req.Prompts {
 		reqs[i] = engine.Request{
 			Prompt: c.Prompt.TokenIDs, N: req.N, Sampling: req.Rollout.Sampling, MaxTokens: req.Rollout.MaxCompletionLength,
-			StopIDs: p.stopIDs(), StopStrings: req.Rollout.Stop, Decode: p.decode, Key: key, Step: uint32(req.Step), Candidate: c.Candidate,
+			StopIDs: p.StopIDs(), StopStrings: req.Rollout.Stop, Decode: p.Decode, Key: key, Step: uint32(req.Step), Candidate: c.Candidate,
 		}
 	}
 	out, err := s.engine.GenerateAll(ctx, reqs, func(i int) { progress(i + 1) })

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/grouse-rl/grouse/internal/config"
+)
+
+type recipeCmd struct {
+	List  recipeListCmd  `cmd:"" help:"List the built-in recipes and presets."`
+	Show  recipeShowCmd  `cmd:"" help:"Print a recipe, or where each of its values comes from."`
+	Check recipeCheckCmd `cmd:"" help:"Check recipes without running them."`
+}
+
+type recipeListCmd struct{}
+
+// Run lists recipes and presets.
+func (*recipeListCmd) Run(a *app) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, name := range config.List() {
+		r, err := config.Load(name, config.Options{})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\t%s\n", name, r.Spec.Description)
+	}
+	fmt.Fprintln(w, "\npresets (preset: NAME in a recipe)")
+	for _, name := range config.Presets() {
+		fmt.Fprintf(w, "%s\t%s\n", name, config.PresetAbout(name))
+	}
+	return w.Flush()
+}
+
+type recipeShowCmd struct {
+	Recipe  string   `arg:"" help:"Built-in recipe or file."`
+	Explain bool     `help:"Print each value with where it came from."`
+	Set     []string `help:"Override a key." placeholder:"KEY=VALUE" sep:"none"`
+}
+
+// Run prints a recipe.
+func (c *recipeShowCmd) Run(a *app) error {
+	if !c.Explain {
+		raw, _, _, err := config.Read(c.Recipe)
+		if err != nil {
+			return err
+		}
+		_, err = a.stdout.Write(raw)
+		return err
+	}
+	r, err := config.Load(c.Recipe, config.Options{Set: c.Set})
+	if err != nil {
+		return err
+	}
+	lines, err := r.Explain()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Path, l.Value, l.Origin, l.Source)
+	}
+	return w.Flush()
+}
+
+type recipeCheckCmd struct {
+	Recipes []string `arg:"" help:"Built-in recipes or files."`
+	Set     []string `help:"Override a key." placeholder:"KEY=VALUE" sep:"none"`
+}
+
+// Run checks recipes; the first that is not right decides the exit code.
+func (c *recipeCheckCmd) Run(a *app) error {
+	var first error
+	for _, name := range c.Recipes {
+		if _, err := config.Load(name, config.Options{Set: c.Set}); err != nil {
+			if first == nil {
+				first = err
+			} else {
+				a.fail(err)
+			}
+			continue
+		}
+		fmt.Fprintf(a.stdout, "%s: ok\n", name)
+	}
+	return first
+}

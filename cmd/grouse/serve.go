@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/grouse-rl/grouse/internal/devserver"
+	"github.com/grouse-rl/grouse/internal/worker"
+)
+
+type serveCmd struct {
+	TemporalPort int `help:"First port that is tried for Temporal." default:"7233"`
+	UIPort       int `help:"First port that is tried for the Web UI." default:"8233"`
+	NATSPort     int `help:"First port that is tried for NATS." default:"4222"`
+}
+
+// Run keeps the servers up until it is interrupted. Runs started meanwhile use
+// them.
+func (c *serveCmd) Run(a *app) error {
+	s, err := devserver.Start(a.ctx, devserver.Options{Dir: a.home, TemporalPort: c.TemporalPort, UIPort: c.UIPort, NATSListen: true, NATSPort: c.NATSPort})
+	if err != nil {
+		return err
+	}
+	i := s.Info()
+	fmt.Fprintf(a.stdout, "Temporal %s\nWeb UI   %s\nNATS     %s\nstate    %s\n", i.Temporal, i.UI, i.NATS, a.home)
+	wait(a)
+	return s.Stop()
+}
+
+func wait(a *app) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	select {
+	case <-stop:
+	case <-a.ctx.Done():
+	}
+}
+
+type workerCmd struct {
+	Queues []string `help:"What to serve: workflows, rollout, reward." default:"workflows,rollout,reward" placeholder:"ROLE"`
+	Train  string   `help:"Serve the trainer of this run too; its folder is under --home." placeholder:"RUN"`
+	serverFlags
+}
+
+// Run serves queues until it is interrupted.
+func (c *workerCmd) Run(a *app) error {
+	s, err := c.connect(a, false)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	host := s.host(a, nil)
+	defer host.Stop()
+	if err := host.Start(c.Queues...); err != nil {
+		return err
+	}
+	if c.Train != "" {
+		r, err := worker.LoadRecipe(a.home, c.Train)
+		if err != nil {
+			return err
+		}
+		stop, err := host.Train(r)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	fmt.Fprintf(a.stdout, "serving %v at %s\n", c.Queues, s.info.Temporal)
+	wait(a)
+	return nil
+}
