@@ -75,3 +75,6 @@ func rowAdamWAVX2(n int, p *float32, grad *float32, m *float32, v *float32, c *[
 
 // transpose8AVX2 sets dst[j*ldd+i] = src[i*lds+j] for i, j < 8.
 func transpose8AVX2(dst *float32, ldd int, src *float32, lds int)
+
+// pauseAVX2 waits for n PAUSE instructions: a spinning thread leaves the core's resources to others.
+func pauseAVX2(n int)

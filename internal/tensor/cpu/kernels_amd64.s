@@ -1811,3 +1811,13 @@ TEXT ·transpose8AVX2(SB), NOSPLIT, $0-32
 	ADDQ       CX, AX
 	VZEROUPPER
 	RET
+
+// func pauseAVX2(n int)
+TEXT ·pauseAVX2(SB), NOSPLIT, $0-8
+	MOVQ n+0(FP), AX
+
+loop:
+	PAUSE
+	DECQ AX
+	JNZ  loop
+	RET

@@ -91,3 +91,6 @@ func rowAdamWAVX2(n int, p *float32, g *float32, m *float32, v *float32, c *[9]f
 func transpose8AVX2(dst *float32, ldd int, src *float32, lds int) {
 	panic("no AVX2 here")
 }
+func pauseAVX2(n int) {
+	panic("no AVX2 here")
+}

@@ -41,14 +41,14 @@ func (p *pool) helper() {
 	var last *job
 	for range p.wake {
 		for idle := time.Now(); time.Since(idle) < spin; {
-			j := p.job.Load()
-			if j == nil || j == last {
-				runtime.Gosched()
-				continue
+			for range 64 {
+				if j := p.job.Load(); j != nil && j != last {
+					last = j
+					j.work()
+					idle = time.Now()
+				}
+				relax()
 			}
-			last = j
-			j.work()
-			idle = time.Now()
 		}
 	}
 }
@@ -94,10 +94,20 @@ func (p *pool) run(n int, fn func(thread, task int)) {
 		}
 	}
 	j.work()
-	for j.left.Load() > 0 {
-		runtime.Gosched()
+	for i := 0; j.left.Load() > 0; i++ {
+		if i&255 == 255 {
+			runtime.Gosched() // the helper may have been taken off its core
+		}
+		relax()
 	}
 	p.job.Store(nil)
+}
+
+// relax is a short wait of a spinning thread.
+func relax() {
+	if avx2 {
+		pauseAVX2(4)
+	}
 }
 
 // split runs fn over the range 0..n-1 in blocks of at least grain.

@@ -39,6 +39,7 @@ func main() {
 	rowSoftmaxBack()
 	rowAdamW()
 	transpose8()
+	pause()
 	Generate()
 }
 
@@ -606,5 +607,16 @@ func transpose8() {
 		}
 	}
 	VZEROUPPER()
+	RET()
+}
+
+func pause() {
+	TEXT("pauseAVX2", NOSPLIT, "func(n int)")
+	Doc("pauseAVX2 waits for n PAUSE instructions: a spinning thread leaves the core's resources to others.")
+	n := Load(Param("n"), GP64())
+	Label("loop")
+	PAUSE()
+	DECQ(n)
+	JNZ(LabelRef("loop"))
 	RET()
 }
