@@ -13,7 +13,7 @@ import (
 func decode(v *value, dst reflect.Value, path string, origins map[string]Origin) error {
 	if v.fields == nil && !v.isList && v.scalar == nil {
 		switch dst.Kind() {
-		case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
+		case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.String:
 			origins[path] = v.origin
 			return nil // null: not set
 		}
