@@ -1,0 +1,42 @@
+# make check is what CI runs. Everything is an ordinary go command; this file names them.
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Packages that do not import the embedded servers: their tests run under the race detector in minutes.
+RACE = $(shell $(GO) list -f '{{if not (or (eq .ImportPath "github.com/grouse-rl/grouse/cmd/grouse") (eq .ImportPath "github.com/grouse-rl/grouse/internal/devserver") (eq .ImportPath "github.com/grouse-rl/grouse/internal/e2e"))}}{{.ImportPath}}{{end}}' ./...)
+
+.PHONY: check fmt vet staticcheck workflowcheck test race build release golden bench fuzz clean
+
+check: fmt vet staticcheck workflowcheck test race
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+vet:
+	$(GO) vet ./...
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+workflowcheck:
+	$(GO) tool workflowcheck ./workflows/...
+test:
+	$(GO) test ./...
+race:
+	$(GO) test -race $(RACE)
+
+build:
+	CGO_ENABLED=0 $(GO) build -o grouse ./cmd/grouse
+
+# Static binaries and a Python wheel, in dist/.
+VERSION ?= 0.1.0
+release:
+	scripts/release.sh $(VERSION)
+
+# Golden numbers from torch, transformers, TRL, tokenizers: see scripts/golden.
+PYTHON ?= python3
+golden:
+	for f in scripts/golden/*.py; do $(PYTHON) $$f || exit 1; done
+
+bench:
+	$(GO) test -run xxx -bench . ./internal/tensor/cpu
+fuzz:
+	scripts/fuzz.sh
+clean:
+	rm -rf dist grouse
