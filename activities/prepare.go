@@ -170,7 +170,7 @@ func (t *Trainer) BeginStage(ctx context.Context, in BeginStageInput) (BeginStag
 		}
 		first := t.at.Version + 1
 		for step := first; step < first+int64(in.Ahead) && step <= int64(stage.Steps); step++ {
-			d, err := t.draw(ctx, DrawPromptsInput{Stage: in.Stage, Step: step, Head: max(0, step-int64(in.Ahead)), N: stage.Rollout.PromptsPerStep})
+			d, err := t.draw(ctx, DrawPromptsInput{Stage: in.Stage, Step: step, Head: max(0, step-int64(in.Ahead)), N: DrawSize(stage)})
 			if err != nil {
 				return out, err
 			}

@@ -15,11 +15,12 @@ type TrainInput struct {
 	Stage    int                   `json:"stage"`
 	Step     int64                 `json:"step"`   // from 1
 	Policy   grouse.PolicyRef      `json:"policy"` // H_{t-1}: the weights before the step
+	Draws    []DrawPromptsOutput   `json:"draws"`
 	Waves    []Wave                `json:"waves"`
 	Verdicts []grouse.GroupVerdict `json:"verdicts"` // of every drawn prompt, ascending candidate; scored ones are admitted
 	Stats    grouse.Metrics        `json:"stats"`    // of the admission; they enter the chain
 	Settings Settings              `json:"settings"`
-	Next     *DrawPromptsInput     `json:"next,omitempty"` // wave 0 of a later step, to draw after this one
+	Next     *DrawPromptsInput     `json:"next,omitempty"` // of a later step, to draw after this one
 	PrevEnd  int64                 `json:"prev_end"`       // end of the step before, Unix ns; 0: unknown
 	Busy     []Span                `json:"busy"`           // when others sampled and scored since then
 	PurgeTo  int64                 `json:"purge_to"`       // this step's batches are of no more use; 0: none
@@ -158,16 +159,26 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 	var scores []GroupScores
 	var recs []grouse.Record
 	var draws []grouse.DrawRecord
-	for i, w := range in.Waves {
-		wave := grouse.ScoreRecord{Stage: in.Stage, Step: in.Step, Wave: i, Groups: w.Groups, Scores: w.Scores, Result: []grouse.GroupVerdict{}}
-		prompts, err := fetchPrompts(ctx, t.Bus, w.Draw.Prompts)
+	drawn, head := map[uint32]grouse.Prompt{}, int64(0)
+	for _, d := range in.Draws {
+		prompts, err := fetchPrompts(ctx, t.Bus, d.Prompts)
 		if err != nil {
 			return grouse.BatchRecord{}, err
 		}
-		drawn := byCandidate(prompts)
-		draw := grouse.DrawRecord{Stage: in.Stage, Step: in.Step, Wave: i, Head: w.Draw.Head, Prompts: []grouse.DrawnPrompt{}}
 		for _, p := range prompts {
-			draw.Prompts = append(draw.Prompts, grouse.DrawnPrompt{Candidate: p.Candidate, RowID: p.Prompt.RowID, Domain: p.Prompt.Domain})
+			drawn[p.Candidate] = p.Prompt
+		}
+		head = d.Head
+	}
+	for i, w := range in.Waves {
+		wave := grouse.ScoreRecord{Stage: in.Stage, Step: in.Step, Wave: i, Groups: w.Groups, Scores: w.Scores, Result: []grouse.GroupVerdict{}}
+		draw := grouse.DrawRecord{Stage: in.Stage, Step: in.Step, Wave: i, Head: head, Prompts: []grouse.DrawnPrompt{}}
+		for c := w.First; c < w.First+uint32(w.Count); c++ {
+			p, ok := drawn[c]
+			if !ok {
+				return grouse.BatchRecord{}, grouse.Errorf(grouse.Internal, "step %d, wave %d: candidate %d was not drawn", in.Step, i, c)
+			}
+			draw.Prompts = append(draw.Prompts, grouse.DrawnPrompt{Candidate: c, RowID: p.RowID, Domain: p.Domain})
 		}
 		for _, ref := range w.Groups {
 			gs, err := fetchGroups(ctx, t.Bus, t.Codec, ref, drawn)
@@ -184,7 +195,7 @@ func (t *Trainer) commit(ctx context.Context, in TrainInput) (grouse.BatchRecord
 			scores = append(scores, slices.DeleteFunc(ss, func(s GroupScores) bool { return !admitted[s.Candidate] })...)
 		}
 		for _, v := range in.Verdicts {
-			if _, ok := drawn[v.Candidate]; ok {
+			if v.Candidate >= w.First && v.Candidate < w.First+uint32(w.Count) {
 				wave.Result = append(wave.Result, v)
 			}
 		}

@@ -45,9 +45,10 @@ func (s Settings) Apply(stage grouse.Stage) grouse.Stage {
 	return stage
 }
 
-// Wave is one round of a step: what was drawn, sampled and scored.
+// Wave is one round of a step: what was sampled and scored.
 type Wave struct {
-	Draw   DrawPromptsOutput `json:"draw"`
+	First  uint32            `json:"first"` // candidate
+	Count  int               `json:"count"`
 	Groups []grouse.BatchRef `json:"groups"`
 	Scores []grouse.BatchRef `json:"scores"`
 }

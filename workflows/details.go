@@ -98,36 +98,36 @@ func (r *run) details() string {
 	var b strings.Builder
 	s := r.status()
 	b.WriteString("```\n")
-	fmt.Fprintf(&b, "%s · recipe %s · %s\n", s.Run, s.Recipe, s.State)
-	fmt.Fprintf(&b, "stage %s (%d of %d) · step %d of %d · chain %.12s\n", s.StageName, s.Stage+1, s.Stages, s.Step, s.Steps, r.Policy.Chain)
+	b.WriteString(fmt.Sprintf("%s · recipe %s · %s\n", s.Run, s.Recipe, s.State))
+	b.WriteString(fmt.Sprintf("stage %s (%d of %d) · step %d of %d · chain %.12s\n", s.StageName, s.Stage+1, s.Stages, s.Step, s.Steps, r.Policy.Chain))
 	if s.Reason != "" {
-		fmt.Fprintf(&b, "paused: %s\n", s.Reason)
+		b.WriteString(fmt.Sprintf("paused: %s\n", s.Reason))
 	}
 	for _, e := range r.Evals {
-		fmt.Fprintf(&b, "eval at step %d: %s %.3f on %d prompts\n", e.Step, e.Metric, e.Value, e.Prompts)
+		b.WriteString(fmt.Sprintf("eval at step %d: %s %.3f on %d prompts\n", e.Step, e.Metric, e.Value, e.Prompts))
 	}
 	if len(r.Rows) > 0 {
 		columns := []string{"reward", "accuracy", "kl", "entropy", "loss", "completions/mean_length", "step_time", "time/orchestration_s"}
 		titles := []string{"reward", "accuracy", "kl", "entropy", "loss", "length", "s", "orch s"}
-		fmt.Fprintf(&b, "\n%7s", "step")
+		b.WriteString(fmt.Sprintf("\n%7s", "step"))
 		for _, t := range titles {
-			fmt.Fprintf(&b, "%10s", t)
+			b.WriteString(fmt.Sprintf("%10s", t))
 		}
 		for _, row := range r.Rows {
-			fmt.Fprintf(&b, "\n%7d", row.Step)
+			b.WriteString(fmt.Sprintf("\n%7d", row.Step))
 			for _, name := range columns {
 				v, ok := row.Stats[name]
 				if !ok {
 					v, ok = row.Times[name]
 				}
 				if !ok {
-					fmt.Fprintf(&b, "%10s", "")
+					b.WriteString(fmt.Sprintf("%10s", ""))
 					continue
 				}
-				fmt.Fprintf(&b, "%10s", short(v))
+				b.WriteString(fmt.Sprintf("%10s", short(v)))
 			}
 		}
-		fmt.Fprintf(&b, "\n\nreward %s\n", sparkline(r.Rows, "reward"))
+		b.WriteString(fmt.Sprintf("\n\nreward %s\n", sparkline(r.Rows, "reward")))
 	}
 	b.WriteString("```\n")
 	return b.String()

@@ -25,6 +25,11 @@ type EvalState struct {
 // Eval samples and judges the held-out prompts with one version of the policy.
 func Eval(ctx workflow.Context, in EvalState) (activities.EvalResult, error) {
 	r := &run{RunState: RunState{Spec: in.Spec, Policy: in.Policy, Stage: in.Policy.Stage, Vocab: in.Vocab, GroupsPerShard: in.GroupsPerShard}}
+	r.State = StateRunning
+	if err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (Status, error) { return r.status(), nil },
+		workflow.QueryHandlerOptions{Description: "what the evaluation does or waits for"}); err != nil {
+		return activities.EvalResult{}, err
+	}
 	queue, name := activities.TrainQueue(in.Spec.Name), fmt.Sprintf("eval %d", in.Policy.Version)
 	planned, err := execute[activities.PlanEvalOutput](ctx, r, queue, name+" · prompts", workTimeout, trainer.PlanEval,
 		activities.PlanEvalInput{Purpose: activities.PurposeEval, Policy: in.Policy})
@@ -40,7 +45,7 @@ func Eval(ctx workflow.Context, in EvalState) (activities.EvalResult, error) {
 	var made madeGroups
 	for attempt := 0; ; attempt++ {
 		made, err = r.makeGroups(ctx, groupsWork{purpose: activities.PurposeEval, stage: in.Policy.Stage, step: in.Policy.Version, attempt: attempt,
-			policy: in.Policy, draw: activities.DrawPromptsOutput{Prompts: planned.Prompts, Count: planned.Count}, n: rollout.NumGenerations,
+			policy: in.Policy, draws: []activities.DrawPromptsOutput{{Prompts: planned.Prompts, Count: planned.Count}}, count: planned.Count, n: rollout.NumGenerations,
 			rollout: rollout, domains: activities.EvalDomains(in.Spec), routes: in.Routes, name: name,
 			rules: grouse.AdmissionRules{NumGenerations: rollout.NumGenerations, Vocab: in.Vocab, Filter: grouse.FilterNone}})
 		if !isMissing(err) || attempt >= repeats {

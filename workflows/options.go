@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
 )
 
@@ -80,7 +81,11 @@ func failed(doing string, err error) error {
 	}
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) {
-		return fmt.Errorf("%s: %w", doing, err)
+		kind := string(grouse.KindOf(err))
+		if late := (*temporal.TimeoutError)(nil); errors.As(err, &late) {
+			kind = "timeout"
+		}
+		return temporal.NewApplicationErrorWithOptions(doing+": "+err.Error(), kind, temporal.ApplicationErrorOptions{NonRetryable: true})
 	}
 	var fix string
 	if app.HasDetails() {

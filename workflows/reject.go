@@ -29,7 +29,7 @@ func (r *run) reject(ctx workflow.Context) error {
 		}
 		var made madeGroups
 		made, err = r.makeGroups(ctx, groupsWork{purpose: activities.PurposeReject, stage: r.Stage, step: r.Policy.Version, attempt: attempt,
-			policy: r.Policy, draw: activities.DrawPromptsOutput{Prompts: planned.Prompts, Count: planned.Count}, n: stage.Reject.N, rollout: rollout,
+			policy: r.Policy, draws: []activities.DrawPromptsOutput{{Prompts: planned.Prompts, Count: planned.Count}}, count: planned.Count, n: stage.Reject.N, rollout: rollout,
 			domains: stage.Domains, routes: r.Routes, name: name,
 			rules: grouse.AdmissionRules{NumGenerations: stage.Reject.N, Vocab: r.Vocab, Filter: grouse.FilterNone}})
 		var kept activities.KeepBestOutput

@@ -104,10 +104,10 @@ func (r *run) train(ctx workflow.Context, plan stepPlan) error {
 
 func (r *run) trainOnce(ctx workflow.Context, plan stepPlan) error {
 	stage := r.stage()
-	in := activities.TrainInput{Stage: r.Stage, Step: plan.Step, Policy: r.Policy, Waves: plan.Waves, Verdicts: plan.Verdicts,
+	in := activities.TrainInput{Stage: r.Stage, Step: plan.Step, Policy: r.Policy, Draws: plan.Draws, Waves: plan.Waves, Verdicts: plan.Verdicts,
 		Stats: plan.Stats, Settings: r.Settings, PrevEnd: r.PrevEnd, Busy: plan.Busy, PurgeTo: plan.Step}
 	if ahead := plan.Step + 1 + int64(stage.Rollout.MaxStaleness); ahead <= int64(stage.Steps) {
-		in.Next = &activities.DrawPromptsInput{Stage: r.Stage, Step: ahead, N: stage.Rollout.PromptsPerStep, Head: plan.Step}
+		in.Next = &activities.DrawPromptsInput{Stage: r.Stage, Step: ahead, N: activities.DrawSize(stage), Head: plan.Step}
 	}
 	summary := fmt.Sprintf("step %d · train · %d groups", plan.Step, plan.Admitted)
 	r.doing = summary
@@ -144,7 +144,7 @@ func (r *run) afterStep(ctx workflow.Context) error {
 	return nil
 }
 
-// draw returns what was drawn for a step's first wave, if it was.
+// draw returns what was drawn for a step beforehand, if anything was.
 func (r *run) draw(step int64) (activities.DrawPromptsOutput, bool) {
 	for _, d := range r.Draws {
 		if d.Step == step {

@@ -27,7 +27,7 @@ type RunState struct {
 	Routes         []activities.ScoreRoute        `json:"routes,omitempty"`
 	EvalRoutes     []activities.ScoreRoute        `json:"eval_routes,omitempty"`
 	GroupsPerShard int                            `json:"groups_per_shard"` // 0: one shard
-	Draws          []activities.DrawPromptsOutput `json:"draws,omitempty"`  // wave 0 of steps to come
+	Draws          []activities.DrawPromptsOutput `json:"draws,omitempty"`  // of steps to come
 
 	Settings        activities.Settings `json:"settings"`
 	CheckpointEvery *int                `json:"checkpoint_every,omitempty"` // changed by set

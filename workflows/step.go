@@ -15,6 +15,7 @@ import (
 type stepPlan struct {
 	Step     int64
 	Attempt  int // how often it was planned before
+	Draws    []activities.DrawPromptsOutput
 	Waves    []activities.Wave
 	Verdicts []grouse.GroupVerdict // ascending candidate
 	Stats    grouse.Metrics        // of the admission
@@ -57,28 +58,35 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 	k := int64(stage.Rollout.MaxStaleness)
 	policy := r.policyOf(max(0, step-1-k))
 	plan := stepPlan{Step: step, Attempt: attempt}
-	var earlier []grouse.BatchRef
 	adm := grouse.NewAdmission(stage.Rollout.PromptsPerStep, stage.Algorithm.MaxWaves)
 	rules := grouse.AdmissionRules{NumGenerations: stage.Rollout.NumGenerations, Vocab: r.Vocab, Filter: stage.Algorithm.FilterGroups,
 		MaskTruncated: stage.Algorithm.MaskTruncatedCompletions, OldestVersion: max(0, step-1-k)}
+	if draw, ok := r.draw(step); ok && attempt == 0 {
+		plan.Draws = append(plan.Draws, draw)
+	}
 	for {
 		first, n := adm.NextWave()
 		if n == 0 {
 			break
 		}
-		draw, ok := r.draw(step)
-		if adm.Waves > 0 || attempt > 0 || !ok {
-			var err error
-			draw, err = execute[activities.DrawPromptsOutput](ctx, r, activities.TrainQueue(r.Spec.Name),
-				fmt.Sprintf("step %d · draw · wave %d", step, adm.Waves), workTimeout, trainer.DrawPrompts,
-				activities.DrawPromptsInput{Stage: r.Stage, Step: step, Wave: adm.Waves, First: first, N: n, Head: max(0, step-1-k), Earlier: earlier})
+		for !enough(plan.Draws, first, n) {
+			in := activities.DrawPromptsInput{Stage: r.Stage, Step: step, N: activities.DrawSize(stage), Head: max(0, step-1-k)}
+			for _, d := range plan.Draws {
+				in.First = d.First + uint32(d.Count)
+				in.Earlier = append(in.Earlier, d.Prompts)
+			}
+			draw, err := execute[activities.DrawPromptsOutput](ctx, r, activities.TrainQueue(r.Spec.Name),
+				fmt.Sprintf("step %d · draw · from %d", step, in.First), workTimeout, trainer.DrawPrompts, in)
 			if err != nil {
 				return plan, err
 			}
+			plan.Draws = append(plan.Draws, draw)
 		}
+		last := plan.Draws[len(plan.Draws)-1]
+		n = min(n, int(last.First)+last.Count-int(first)) // fewer: the data has no more
 		w, err := r.makeGroups(ctx, groupsWork{purpose: activities.PurposeRollout, stage: r.Stage, step: step, wave: adm.Waves, attempt: attempt,
-			policy: policy, draw: draw, n: stage.Rollout.NumGenerations, rollout: stage.Rollout, domains: stage.Domains, routes: r.Routes, rules: rules,
-			name: fmt.Sprintf("step %d", step)})
+			policy: policy, draws: plan.Draws, first: first, count: n, n: stage.Rollout.NumGenerations, rollout: stage.Rollout, domains: stage.Domains,
+			routes: r.Routes, rules: rules, name: fmt.Sprintf("step %d", step)})
 		if err != nil {
 			return plan, err
 		}
@@ -86,13 +94,22 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 		if err != nil {
 			return plan, err
 		}
-		earlier = append(earlier, draw.Prompts)
-		plan.Waves = append(plan.Waves, activities.Wave{Draw: draw, Groups: w.groups, Scores: w.scores})
+		plan.Waves = append(plan.Waves, activities.Wave{First: first, Count: n, Groups: w.groups, Scores: w.scores})
 		plan.Verdicts = append(plan.Verdicts, verdicts...)
 		plan.Busy = append(plan.Busy, w.busy...)
 	}
 	plan.Stats, plan.Admitted = adm.Metrics(), len(adm.Admitted)
 	return plan, nil
+}
+
+// enough reports whether candidates first to first+n-1 are drawn, or the data
+// has no more.
+func enough(draws []activities.DrawPromptsOutput, first uint32, n int) bool {
+	if len(draws) == 0 {
+		return false
+	}
+	last := draws[len(draws)-1]
+	return last.Spent || int(last.First)+last.Count >= int(first)+n
 }
 
 // policyOf names a version of the stage's policy. After a restart the chain of
@@ -113,7 +130,9 @@ type groupsWork struct {
 	step          int64
 	wave, attempt int
 	policy        grouse.PolicyRef
-	draw          activities.DrawPromptsOutput
+	draws         []activities.DrawPromptsOutput
+	first         uint32 // candidates first to first+count-1 of the draws
+	count         int
 	n             int // completions a prompt
 	rollout       grouse.RolloutSpec
 	domains       []grouse.Domain
@@ -134,17 +153,21 @@ type madeGroups struct {
 func (r *run) makeGroups(ctx workflow.Context, work groupsWork) (madeGroups, error) {
 	size := r.GroupsPerShard
 	if size <= 0 {
-		size = max(1, work.draw.Count)
+		size = max(1, work.count)
 	}
 	var shards []workflow.Future
-	for from := 0; from < work.draw.Count; from += size {
-		future, set := workflow.NewFuture(ctx)
-		to := min(from+size, work.draw.Count)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			made, err := r.makeShard(ctx, work, from, to)
-			set.Set(made, err)
-		})
-		shards = append(shards, future)
+	for _, draw := range work.draws {
+		from := max(work.first, draw.First)
+		end := min(work.first+uint32(work.count), draw.First+uint32(draw.Count))
+		for ; from < end; from += uint32(size) {
+			future, set := workflow.NewFuture(ctx)
+			shard := shardOf{prompts: draw.Prompts, from: int(from - draw.First), to: int(min(from+uint32(size), end) - draw.First), first: from}
+			workflow.Go(ctx, func(ctx workflow.Context) {
+				made, err := r.makeShard(ctx, work, shard)
+				set.Set(made, err)
+			})
+			shards = append(shards, future)
+		}
 	}
 	var all madeGroups
 	var firstErr error
@@ -163,14 +186,26 @@ func (r *run) makeGroups(ctx workflow.Context, work groupsWork) (madeGroups, err
 	return all, firstErr
 }
 
-func (r *run) makeShard(ctx workflow.Context, work groupsWork, from, to int) (madeGroups, error) {
+// shardOf is a range of drawn prompts.
+type shardOf struct {
+	prompts  grouse.BatchRef
+	from, to int    // rows of prompts
+	first    uint32 // candidate of row from
+}
+
+// String is "groups 0-15", by candidate.
+func (s shardOf) String() string {
+	return fmt.Sprintf("groups %d-%d", s.first, int(s.first)+s.to-s.from-1)
+}
+
+func (r *run) makeShard(ctx workflow.Context, work groupsWork, shard shardOf) (madeGroups, error) {
 	var made madeGroups
-	sampled, err := r.sample(ctx, work, from, to)
+	sampled, err := r.sample(ctx, work, shard)
 	if err != nil {
 		return made, err
 	}
 	made.groups, made.busy = []grouse.BatchRef{sampled.Groups}, []activities.Span{sampled.Span}
-	summary := fmt.Sprintf("%s · score · groups %d-%d", work.name, from, to-1)
+	summary := fmt.Sprintf("%s · score · %s", work.name, shard)
 	r.doing = summary
 	for _, route := range work.routes {
 		var domains []grouse.Domain
@@ -183,7 +218,7 @@ func (r *run) makeShard(ctx workflow.Context, work groupsWork, from, to int) (ma
 			continue
 		}
 		in := activities.ScoreGroupsInput{Run: r.Spec.Name, Purpose: work.purpose, Stage: work.stage, Step: work.step, Attempt: work.attempt,
-			Groups: sampled.Groups, Prompts: work.draw.Prompts, Domains: domains, Rules: work.rules}
+			Groups: sampled.Groups, Prompts: shard.prompts, Domains: domains, Rules: work.rules}
 		var scored activities.ScoreGroupsOutput
 		if route.Local {
 			scored, err = executeLocal[activities.ScoreGroupsOutput](ctx, summary, rewards.ScoreGroups, in)
@@ -200,7 +235,7 @@ func (r *run) makeShard(ctx workflow.Context, work groupsWork, from, to int) (ma
 		made.scores, made.verdicts = append(made.scores, scored.Scores), append(made.verdicts, scored.Verdicts...)
 		made.busy = append(made.busy, scored.Span)
 	}
-	if want := to - from; len(made.verdicts) != want {
+	if want := shard.to - shard.from; len(made.verdicts) != want {
 		return made, fmt.Errorf("%s: %d groups were scored, want %d: the routes leave out a domain of %v", summary, len(made.verdicts), want, sampled.Domains)
 	}
 	return made, nil
@@ -208,10 +243,10 @@ func (r *run) makeShard(ctx workflow.Context, work groupsWork, from, to int) (ma
 
 // sample has a shard sampled. A sampler that lacks the weights, because it or
 // the trainer began anew, gets them first.
-func (r *run) sample(ctx workflow.Context, work groupsWork, from, to int) (activities.SampleGroupsOutput, error) {
+func (r *run) sample(ctx workflow.Context, work groupsWork, shard shardOf) (activities.SampleGroupsOutput, error) {
 	in := activities.SampleGroupsInput{Run: r.Spec.Name, Purpose: work.purpose, Stage: work.stage, Step: work.step, Wave: work.wave, Policy: work.policy,
-		Prompts: work.draw.Prompts, From: from, To: to, N: work.n, Rollout: work.rollout, Seed: r.Spec.Seed}
-	summary := fmt.Sprintf("%s · sample · groups %d-%d · policy %d", work.name, from, to-1, work.policy.Version)
+		Prompts: shard.prompts, From: shard.from, To: shard.to, N: work.n, Rollout: work.rollout, Seed: r.Spec.Seed}
+	summary := fmt.Sprintf("%s · sample · %s · policy %d", work.name, shard, work.policy.Version)
 	for attempt := 0; ; attempt++ {
 		r.doing = summary
 		out, err := execute[activities.SampleGroupsOutput](ctx, r, activities.RolloutQueue, summary, workTimeout, rollouts.SampleGroups, in)

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/mock"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
@@ -18,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/activities"
 	"github.com/grouse-rl/grouse/activities/toy"
 	"github.com/grouse-rl/grouse/internal/ledger"
 	"github.com/grouse-rl/grouse/workflows"
@@ -532,5 +535,40 @@ func TestRejectionSampling(t *testing.T) {
 	}
 	if n := f.world.Count("keep"); n == 0 || n > 20 {
 		t.Errorf("%d rows were kept, want at most 2 of each of 10 prompts", n)
+	}
+}
+
+// TestNoWorker lets nobody take work from the reward queue for a while: the
+// status says so, and the run goes on when somebody does.
+func TestNoWorker(t *testing.T) {
+	spec := toy.Spec("r", 2)
+	spec.Stages[1].Domains[0].Name = "far"
+	spec.Eval = grouse.EvalSpec{} // no child: it has a status of its own
+	want := undisturbed(t, spec).Policy
+	f := newFixture(t, spec)
+	away := true
+	f.env.OnActivity("ScoreGroups", mock.Anything, mock.Anything).Return(
+		func(ctx context.Context, in activities.ScoreGroupsInput) (activities.ScoreGroupsOutput, error) {
+			if away {
+				return activities.ScoreGroupsOutput{}, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
+			}
+			return f.parts.Rewards.ScoreGroups(ctx, in)
+		})
+	waited := ""
+	f.completed = func(name string, n int) {
+		if name == "ScoreGroups" && away {
+			if n > 35 { // the test environment tries ten times before the workflow hears of it
+				away = false
+			}
+			if s := query[workflows.Status](f, workflows.QueryStatus); s.Waiting != "" {
+				waited = s.Waiting
+			}
+		}
+	}
+	if got := mustRun(t, f).Policy; got != want {
+		t.Errorf("after waiting %+v, undisturbed %+v", got, want)
+	}
+	if !strings.Contains(waited, "task queue grouse-reward ") || !strings.Contains(waited, "grouse worker") {
+		t.Errorf("status waits for %q", waited)
 	}
 }

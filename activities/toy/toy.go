@@ -301,7 +301,7 @@ func (d data) Draw(_ context.Context, req activities.DrawRequest) ([]activities.
 func (d data) Eval(context.Context) ([]activities.Candidate, error) {
 	var out []activities.Candidate
 	for c := range uint32(10) {
-		out = append(out, candidate(c, 900000+int(c), "even"))
+		out = append(out, candidate(c, 900000+int(c), activities.EvalDomains(d.spec)[0].Name))
 	}
 	return out, nil
 }
