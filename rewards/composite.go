@@ -2,6 +2,8 @@ package rewards
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -83,6 +85,18 @@ func (c *Composite) Score(ctx context.Context, g *Group) []grouse.Score {
 		c.sum(&scores[s], results, s)
 	}
 	return scores
+}
+
+// Close ends what the parts hold open: processes, connections. Parts that hold
+// nothing need not have a Close.
+func (c *Composite) Close() error {
+	var errs []error
+	for i := range c.Parts {
+		if closer, ok := c.Parts[i].Reward.(io.Closer); ok {
+			errs = append(errs, closer.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sum makes one sample's score from the parts' results.

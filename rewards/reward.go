@@ -8,7 +8,8 @@ import (
 	"github.com/grouse-rl/grouse"
 )
 
-// Reward judges the completions of one group.
+// Reward judges the completions of one group. One that holds something open, such
+// as a process, also has a Close (io.Closer), which Composite.Close calls.
 type Reward interface {
 	// Judge returns one Result for each sample, in order. An error means that the
 	// group could not be judged; see Error for its kinds. Implementations must
