@@ -12,6 +12,8 @@ type Line struct {
 	Value  string
 	Origin string // default, preset dapo, recipe.yaml:4:13, --set ...
 	Source string // of a preset's value: paper and section
+	Unit   string // "" where there is none
+	About  string // what the key means
 }
 
 // Explain lists every value with where it came from, by path.
@@ -28,7 +30,8 @@ func (r *Resolved) Explain() ([]Line, error) {
 	flatten("", tree, values)
 	var lines []Line
 	for path, v := range values {
-		l := Line{Path: path, Value: v, Origin: "derived"}
+		key := Describe(path)
+		l := Line{Path: path, Value: v, Origin: "derived", Unit: key.Unit, About: key.About}
 		if o, ok := r.Origin[path]; ok {
 			l.Origin, l.Source = o.String(), o.Source
 		}
