@@ -1,7 +1,10 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -51,8 +54,13 @@ func parse(raw []byte, kind, file string) (*value, error) {
 		return nil, grouse.Errorf(grouse.Invalid, "%s: %d bytes, a recipe has at most %d", file, len(raw), maxFile)
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, grouse.Errorf(grouse.Invalid, "%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var more yaml.Node
+	if err := dec.Decode(&more); err == nil && len(more.Content) > 0 {
+		return nil, grouse.Errorf(grouse.Invalid, "%s:%d: a second YAML document begins after ---", file, more.Content[0].Line).WithFix("a recipe is one document: remove the line ---, or put the rest into a file of its own")
 	}
 	if len(doc.Content) == 0 {
 		return nil, grouse.Errorf(grouse.Invalid, "%s: the file is empty", file).WithFix("start from `grouse recipe show quickstart`")
