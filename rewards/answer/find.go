@@ -17,6 +17,7 @@ const (
 	FromPhrase Source = "phrase"    // what follows the last "the answer is"
 	FromLast   Source = "last"      // the last formula or number of the text
 	maxPhrase         = 400         // bytes of a phrase's line that are looked at
+	maxSearch         = 1 << 16     // bytes at the end of a text that are searched for a phrase
 	maxLast           = 4096        // bytes at the end of a text that are looked at for the last expression
 	answerOpen        = "<answer>"  //
 	answerEnd         = "</answer>" //
@@ -53,13 +54,13 @@ func In(text string) (Found, bool) {
 			return f, true
 		}
 	}
-	if unknown.MatchString(tail(text, maxLast)) {
+	if unknown.MatchString(Tail(text, maxLast)) {
 		return Found{}, false
 	}
 	if f, ok := phrase(text); ok {
 		return f, true
 	}
-	return last(tail(text, maxLast))
+	return last(Tail(text, maxLast))
 }
 
 // unknown matches a refusal to answer.
@@ -90,6 +91,7 @@ var phrases = regexp.MustCompile(`(?i)\banswer\s*(?:\*\*)?\s*(?:is|are|:|=|would
 
 // phrase returns what follows the last phrase, to the end of its sentence.
 func phrase(text string) (Found, bool) {
+	text = Tail(text, maxSearch)
 	all := phrases.FindAllStringIndex(text, -1)
 	if len(all) == 0 {
 		return Found{}, false
@@ -167,8 +169,9 @@ func isWord(text string) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
-// tail returns the last n bytes of text, from a character's beginning.
-func tail(text string, n int) string {
+// Tail returns the last n bytes of text, from a character's beginning: where an
+// answer is, and all that a slow pattern should look at.
+func Tail(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}

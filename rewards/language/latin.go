@@ -57,12 +57,24 @@ func contains(list []string, s string) bool {
 // minScore is how much evidence a sentence needs before it is given to a language.
 const minScore = 1.0
 
+// maxEvidence is how many words of a sentence are looked at.
+const maxEvidence = 1000
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
 // identify returns the language of Latin words of one sentence, "" if they do not
 // say. A word counts 1 shared by the languages that have it, a telling letter 0.3.
 // If prefer is as likely as the best, it is prefer.
 func identify(words []string, prefer string) string {
 	score := map[string]float64{}
-	for _, w := range words {
+	for _, w := range words[:min(len(words), maxEvidence)] {
 		w = strings.ToLower(w)
 		langs := index[w]
 		if len(langs) == 0 {
@@ -72,6 +84,9 @@ func identify(words []string, prefer string) string {
 		}
 		for _, l := range langs {
 			score[l] += 1 / (0.5 + 0.5*float64(len(langs)))
+		}
+		if ascii(w) {
+			continue
 		}
 		for l, letters := range latinLetters {
 			if strings.ContainsAny(w, letters) {

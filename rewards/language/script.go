@@ -41,6 +41,12 @@ var tables = []struct {
 // scriptOf returns the script of a letter. Marks and the prolonged sound mark of
 // kana have none of their own.
 func scriptOf(r rune) script {
+	if r < 0x80 {
+		if r|0x20 >= 'a' && r|0x20 <= 'z' {
+			return latin
+		}
+		return noScript
+	}
 	if r < 0x250 {
 		if unicode.IsLetter(r) {
 			return latin

@@ -13,6 +13,9 @@ var neutral = regexp.MustCompile("(?s)```.*?(?:```|$)|~~~.*?(?:~~~|$)|`[^`\n]*`"
 
 // Strip replaces what belongs to no language by spaces.
 func Strip(text string) string {
+	if !strings.ContainsAny(text, "`~$\\<") && !strings.Contains(text, "http") && !strings.Contains(text, "www.") {
+		return text // nothing to find: the pattern is slow on long texts
+	}
 	// RE2 takes linear time; the lazy alternatives end at their first closing mark.
 	return neutral.ReplaceAllStringFunc(text, func(m string) string {
 		if strings.Contains(m, "\n") {

@@ -33,7 +33,7 @@ func Choice(o ChoiceOptions) rewards.Reward {
 			return rewards.Result{}, rewards.Fail(grouse.Errorf(grouse.Invalid, "row %s: column %q holds no letter of %s: %s", s.Prompt.RowID, o.Column, o.Letters, quote(gold)).
 				WithFix("name the column with the letter, or set letters"))
 		}
-		text := s.Answer
+		text := answer.Tail(s.Answer, maxText)
 		found, marked := answer.Find(s.Thinking, s.Answer)
 		if marked = marked && found.Source != answer.FromLast; marked {
 			text = found.Text
@@ -57,6 +57,9 @@ func Choice(o ChoiceOptions) rewards.Reward {
 		return rewards.Verdict(got == want, fmt.Sprintf("chose %s, right is %s", got, want)), nil
 	})
 }
+
+// maxText is how much of a completion's end is looked at, in bytes.
+const maxText = 1 << 16
 
 var texText = regexp.MustCompile(`\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}`)
 
