@@ -233,6 +233,21 @@ func TestParquetOfVerl(t *testing.T) {
 	}
 }
 
+func TestHubDataSets(t *testing.T) {
+	dir := write(t, "train-0.jsonl", "{\"prompt\":\"1\"}\n")
+	os.WriteFile(filepath.Join(dir, "train-1.jsonl"), []byte("{\"prompt\":\"2\"}\n"), 0o644)
+	spec := grouse.DataSpec{Hub: "org/data", Config: "main", Split: "train"}
+	s, err := data.Load(spec, data.Options{Hub: func(name, config, split string) ([]string, error) {
+		if name != "org/data" || config != "main" || split != "train" {
+			t.Errorf("asked for %s %s %s", name, config, split)
+		}
+		return []string{filepath.Join(dir, "train-0.jsonl"), filepath.Join(dir, "train-1.jsonl")}, nil
+	}})
+	if err != nil || len(s.Rows) != 2 || s.Rows[1].Where != "train-1.jsonl:1" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
 // Every problem is in exactly one split, at most 5% in sft, and the worked
 // examples are right.
 func TestAddition(t *testing.T) {

@@ -34,8 +34,8 @@ type Options struct {
 	// Check, if not nil, says what is wrong with a row. It is called for each row
 	// in order, and the rows it has nothing against are Set.Rows.
 	Check func(Row) error
-	// Hub returns the folder of a hub data set's files.
-	Hub func(name, config, split string) (string, error)
+	// Hub returns the table files of a hub data set's split, in order.
+	Hub func(name, config, split string) ([]string, error)
 }
 
 // Load reads the rows that spec names.
@@ -52,9 +52,13 @@ func Load(spec grouse.DataSpec, o Options) (*Set, error) {
 		}
 		err = s.readPath(path, o)
 	case spec.Hub != "" && o.Hub != nil:
-		var dir string
-		if dir, err = o.Hub(spec.Hub, spec.Config, spec.Split); err == nil {
-			err = s.readPath(dir, o)
+		var files []string
+		if files, err = o.Hub(spec.Hub, spec.Config, spec.Split); err == nil {
+			for _, f := range files {
+				if err = s.readFile(f, o); err != nil {
+					break
+				}
+			}
 		}
 	default:
 		err = grouse.Errorf(grouse.Invalid, "data: no path, hub or task is given").WithFix("name one: data: {path: train.jsonl}")
