@@ -4,7 +4,9 @@ package builtin
 
 import (
 	"github.com/grouse-rl/grouse/rewards"
+	"github.com/grouse-rl/grouse/rewards/exec"
 	"github.com/grouse-rl/grouse/rewards/format"
+	"github.com/grouse-rl/grouse/rewards/http"
 	"github.com/grouse-rl/grouse/rewards/instruction"
 	"github.com/grouse-rl/grouse/rewards/jsonschema"
 	"github.com/grouse-rl/grouse/rewards/language"
@@ -12,6 +14,7 @@ import (
 	"github.com/grouse-rl/grouse/rewards/match"
 	"github.com/grouse-rl/grouse/rewards/math"
 	"github.com/grouse-rl/grouse/rewards/proof"
+	"github.com/grouse-rl/grouse/rewards/python"
 	"github.com/grouse-rl/grouse/rewards/repetition"
 )
 
@@ -46,6 +49,12 @@ func Registry() *rewards.Registry {
 			Usage: "{use: repetition, n: 3, max_penalty: 1}"},
 		{Name: "json_schema", New: jsonschema.New, Pure: true, Doc: "1 if the answer is JSON that the schema accepts, 0.2 if it is other JSON, else 0",
 			Usage: "{use: json_schema, schema: {...}, column: COLUMN, fenced: true}"},
+		{Name: "python", New: python.NewReward, Doc: "a Python function of TRL's or verl's signature, unchanged, in a process of its own",
+			Usage: "{use: python, file: FILE.py, function: NAME, style: auto|trl|verl, python: python3, memory_mb: 4096, workers: 1}"},
+		{Name: "exec", New: exec.NewReward, Doc: "a command: one JSON line in, one out",
+			Usage: "{use: exec, command: [PROGRAM, ARGUMENT], dir: DIR, env: {}, memory_mb: 0, workers: 1}"},
+		{Name: "http", New: http.NewReward, Doc: "an HTTP endpoint: one JSON object in, one out",
+			Usage: "{use: http, url: URL, headers: {}, secret_env: NAME, allow_private_redirects: false}"},
 	} {
 		if err := r.Add(e); err != nil {
 			panic(err) // two lines of the same name: a mistake in this list
