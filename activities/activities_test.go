@@ -305,6 +305,24 @@ func TestTrainTwiceIsOnce(t *testing.T) {
 	}
 }
 
+func TestBeginStageTwiceIsOnce(t *testing.T) {
+	p := begin(t, toy.NewWorld(), toy.Spec("r", 6), t.TempDir())
+	tr := p.parts.Trainer
+	at := must[activities.PrepareOutput](p, tr.Prepare, activities.PrepareInput{Spec: p.spec}).Policy
+	for stage := range 2 {
+		in := activities.BeginStageInput{Stage: stage, Policy: at, Ahead: 1}
+		first := must[activities.BeginStageOutput](p, tr.BeginStage, in)
+		again := must[activities.BeginStageOutput](p, tr.BeginStage, in)
+		if !reflect.DeepEqual(again, first) || first.Policy.Stage != stage || first.Policy.Version != 0 {
+			t.Errorf("stage %d begun again: %+v, first %+v", stage, again, first)
+		}
+		at = first.Policy
+		for stage == 0 && at.Version < 20 {
+			at = must[activities.TrainSFTOutput](p, tr.TrainSFT, activities.TrainSFTInput{Stage: 0, First: at.Version + 1, Last: at.Version + 10, Policy: at}).Policy
+		}
+	}
+}
+
 func TestCommittedBatchIsTrainedOn(t *testing.T) {
 	dir, w := t.TempDir(), toy.NewWorld()
 	p := begin(t, w, toy.Spec("r", 6), dir)

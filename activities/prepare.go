@@ -151,8 +151,14 @@ func (t *Trainer) BeginStage(ctx context.Context, in BeginStageInput) (BeginStag
 			if err := t.Ledger.Append(ctx, rec); err != nil {
 				return out, err
 			}
-		} else if err := t.ensure(ctx, in.Policy); err != nil {
-			return out, err
+		} else {
+			want := in.Policy
+			if want.Stage != in.Stage { // asked again: what it came to is known
+				want = grouse.PolicyRef{Stage: in.Stage, Chain: rec.Chain}
+			}
+			if err := t.ensure(ctx, want); err != nil {
+				return out, err
+			}
 		}
 		out.Policy = t.at
 		if out.Routes, err = t.Router.ScoreRoutes(ctx, stage.Domains); err != nil {

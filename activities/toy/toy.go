@@ -30,6 +30,8 @@ type World struct {
 	messages  map[string]message
 	published map[string]weights // by stage/version
 	counts    map[string]int
+
+	asking sync.Mutex // held while Fail is asked
 	// Fail, if not nil, is asked before each piece of work: "sample", "score",
 	// "train", "trained", "committed", "save", "draw", "publish".
 	Fail func(point string) error
@@ -76,6 +78,8 @@ func (w *World) reach(point string) error {
 	if fail == nil {
 		return nil
 	}
+	w.asking.Lock()
+	defer w.asking.Unlock()
 	return fail(point)
 }
 
