@@ -175,7 +175,7 @@ func metaspace(replacement, scheme string, addPrefix *bool, split bool) ([]split
 		}
 	}
 	if scheme != "always" && scheme != "first" && scheme != "never" {
-		return nil, fmt.Errorf("Metaspace: prepend_scheme %q is not always, first or never", scheme)
+		return nil, fmt.Errorf("pre_tokenizer Metaspace: prepend_scheme %q is not always, first or never", scheme)
 	}
 	steps := []splitter{func(dst []string, piece string, first bool) []string {
 		piece = strings.ReplaceAll(piece, " ", replacement)
@@ -205,7 +205,7 @@ type span struct {
 func splitOn(find finder, behavior string, invert bool) ([]splitter, error) {
 	join, ok := behaviors[behavior]
 	if !ok {
-		return nil, fmt.Errorf("Split: behavior %q is not one of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", behavior)
+		return nil, fmt.Errorf("pre_tokenizer Split: behavior %q is not one of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", behavior)
 	}
 	return []splitter{func(dst []string, piece string, _ bool) []string {
 		var buf [64]span

@@ -17,7 +17,6 @@ type inst struct {
 	next     int // the step after this one
 	other    int // iSplit: tried if next fails
 	min, max int // iLoop
-	lazy     bool
 	negative bool
 	sub      *Pattern // iAtomic, iLook
 	assert   op       // iAssert
