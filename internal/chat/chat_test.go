@@ -173,6 +173,11 @@ func TestBombs(t *testing.T) {
 		"{{ " + strings.Repeat("-", 50000) + "1 }}",
 		strings.Repeat("{% if a %}", 5000),
 		"{{ 9 ** 9999999999 }}",
+		"{{ 1" + strings.Repeat("+1", 400_000) + " }}",
+		"{{ a" + strings.Repeat(".b", 400_000) + " }}",
+		"{{ a" + strings.Repeat("|d", 400_000) + " }}",
+		"{{ 1" + strings.Repeat(" or 0", 100_000) + " }}",
+		"{{ a" + strings.Repeat(" if 1", 100_000) + " }}",
 	} {
 		begin := time.Now()
 		got, err := render(src, nil)

@@ -290,4 +290,3 @@ func (t *Tokenizer) postProcessor(raw json.RawMessage) error {
 	}
 	return nil
 }
-

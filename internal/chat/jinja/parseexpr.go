@@ -5,6 +5,20 @@ import (
 	"strings"
 )
 
+// maxChain bounds the operators, filters and accesses in a row: each is one more
+// call when the template is rendered.
+const maxChain = 2000
+
+// chain returns a function that counts one more link.
+func (p *parser) chain() func() {
+	n := 0
+	return func() {
+		if n++; n > maxChain {
+			failf(p.tok().line, "more than %d operators in a row", maxChain)
+		}
+	}
+}
+
 // tuple parses an expression or a, b, c.
 func (p *parser) tuple() expr { return p.tupleUntil() }
 
@@ -38,7 +52,9 @@ func (p *parser) tupleUntil(stops ...string) expr {
 func (p *parser) expression() expr {
 	defer p.deeper()()
 	e := p.or()
+	link := p.chain()
 	for p.isName("if") {
+		link()
 		line := p.next().line
 		cond := p.or()
 		c := &condExpr{cond: cond, yes: e, line: line}
@@ -52,7 +68,9 @@ func (p *parser) expression() expr {
 
 func (p *parser) or() expr {
 	e := p.and()
+	link := p.chain()
 	for p.acceptName("or") {
+		link()
 		e = &boolExpr{or: true, a: e, b: p.and()}
 	}
 	return e
@@ -60,7 +78,9 @@ func (p *parser) or() expr {
 
 func (p *parser) and() expr {
 	e := p.not()
+	link := p.chain()
 	for p.acceptName("and") {
+		link()
 		e = &boolExpr{a: e, b: p.not()}
 	}
 	return e
@@ -105,6 +125,7 @@ func (p *parser) compare() expr {
 
 func (p *parser) binary(sub func() expr, ops ...string) expr {
 	e := sub()
+	link := p.chain()
 	for {
 		found := ""
 		for _, o := range ops {
@@ -115,6 +136,7 @@ func (p *parser) binary(sub func() expr, ops ...string) expr {
 		if found == "" {
 			return e
 		}
+		link()
 		line := p.next().line
 		e = &binaryExpr{line, found, e, sub()}
 	}
@@ -143,7 +165,9 @@ func (p *parser) unary(filters bool) expr {
 }
 
 func (p *parser) filters(e expr) expr {
+	link := p.chain()
 	for {
+		link()
 		line := p.tok().line
 		switch {
 		case p.acceptOp("|"):
@@ -188,7 +212,9 @@ func (p *parser) arguments() (args []expr, kwargs []keyword) {
 }
 
 func (p *parser) postfix(e expr) expr {
+	link := p.chain()
 	for {
+		link()
 		line := p.tok().line
 		switch {
 		case p.acceptOp("."):
