@@ -214,6 +214,8 @@ type Admission struct {
 	Admitted []uint32       `json:"admitted"`  // ascending. Invariant: len(Admitted) <= Want
 	Counts   map[Reason]int `json:"counts"`    // of the others. Invariant: they and Admitted make up Drawn
 	Spent    bool           `json:"spent"`     // the data has no more prompts
+	Judged   int            `json:"judged"`    // groups that got rewards, admitted or not
+	Reward   float64        `json:"reward"`    // sum of their mean rewards
 }
 
 // NewAdmission returns an Admission for a step of want groups.
@@ -249,6 +251,10 @@ func (a *Admission) AddWave(verdicts []GroupVerdict) ([]GroupVerdict, error) {
 		}
 	}
 	for _, v := range out {
+		if v.State == GroupScored || strings.HasPrefix(v.Reason, string(ReasonFlat)) {
+			a.Judged++
+			a.Reward += v.Mean
+		}
 		if v.State == GroupScored {
 			a.Admitted = append(a.Admitted, v.Candidate)
 		} else {
@@ -262,9 +268,14 @@ func (a *Admission) AddWave(verdicts []GroupVerdict) ([]GroupVerdict, error) {
 }
 
 // Metrics returns the step's counts by reason, as groups/admitted, groups/flat_zero,
-// ..., and prompts_drawn. Every reason is there, also at 0.
+// ..., and prompts_drawn. Every reason is there, also at 0. reward is the mean
+// over all groups that were judged, flat ones too: over the admitted ones alone
+// it would say more about the filter than about the policy.
 func (a *Admission) Metrics() Metrics {
 	m := Metrics{"groups/admitted": float64(len(a.Admitted)), "prompts_drawn": float64(a.Drawn)}
+	if a.Judged > 0 {
+		m["reward"] = a.Reward / float64(a.Judged)
+	}
 	for _, r := range Reasons {
 		m["groups/"+string(r)] = float64(a.Counts[r])
 	}

@@ -43,9 +43,13 @@ func TestChainDependsOnEverything(t *testing.T) {
 	for name, other := range map[string]func() (string, error){
 		"previous": func() (string, error) { return grouse.Chain(b, b, grouse.Metrics{"loss": 0.5, "kl": 0}) },
 		"batch":    func() (string, error) { return grouse.Chain(h, h, grouse.Metrics{"loss": 0.5, "kl": 0}) },
-		"value":    func() (string, error) { return grouse.Chain(h, b, grouse.Metrics{"loss": math.Nextafter(0.5, 1), "kl": 0}) },
-		"sign":     func() (string, error) { return grouse.Chain(h, b, grouse.Metrics{"loss": 0.5, "kl": math.Copysign(0, -1)}) },
-		"name":     func() (string, error) { return grouse.Chain(h, b, grouse.Metrics{"loss": 0.5, "k": 0}) },
+		"value": func() (string, error) {
+			return grouse.Chain(h, b, grouse.Metrics{"loss": math.Nextafter(0.5, 1), "kl": 0})
+		},
+		"sign": func() (string, error) {
+			return grouse.Chain(h, b, grouse.Metrics{"loss": 0.5, "kl": math.Copysign(0, -1)})
+		},
+		"name": func() (string, error) { return grouse.Chain(h, b, grouse.Metrics{"loss": 0.5, "k": 0}) },
 	} {
 		got, err := other()
 		if err != nil || got == base {

@@ -253,10 +253,10 @@ func (t *Trainer) step(ctx context.Context, batch grouse.BatchRecord, progress f
 		return nil, res, "", fmt.Errorf("train step %d: %w", batch.Step, err)
 	}
 	stats := grouse.Metrics{}
-	for name, v := range batch.Stats {
+	for name, v := range res.Stats {
 		stats[name] = v
 	}
-	for name, v := range res.Stats {
+	for name, v := range batch.Stats { // reward is over all judged groups
 		stats[name] = v
 	}
 	res.Stats = stats

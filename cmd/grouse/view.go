@@ -114,7 +114,7 @@ func (v *view) event(e activities.Event) {
 		v.enter(e.Stage)
 		v.show(e)
 	case "eval":
-		v.print(fmt.Sprintf("held-out %s: %s", v.spec.Eval.Metric, percent(e.Stats[v.spec.Eval.Metric])))
+		v.print(fmt.Sprintf("held-out %s at step %d: %s", v.spec.Eval.Metric, e.Step, percent(evalValue(v.spec.Eval.Metric, e.Stats))))
 	case "checkpoint":
 		if !v.live {
 			v.print(fmt.Sprintf("checkpoint at step %d", e.Step))
@@ -122,6 +122,15 @@ func (v *view) event(e activities.Event) {
 	case "restore", "warning":
 		v.print(e.Kind + ": " + e.Text)
 	}
+}
+
+// evalValue is the metric's value: accuracy and avg@N are the mean share of right
+// answers.
+func evalValue(metric string, m grouse.Metrics) float64 {
+	if x, ok := m["eval/"+metric]; ok {
+		return x
+	}
+	return m["eval/accuracy"]
 }
 
 func (v *view) stageName(i int) string {
@@ -186,7 +195,11 @@ func (v *view) show(e activities.Event) {
 		text = fmt.Sprintf("loss %.4f · grad %.2f · lr %.2g", m["loss"], m["grad_norm"], m["learning_rate"])
 	} else {
 		v.rewards = append(v.rewards, m["reward"])
-		text = fmt.Sprintf("reward %.3f · kl %s · entropy %.3f · length %.1f · grad %.2f", m["reward"], optional(m, "kl"), m["entropy"], m["completions/mean_length"], m["grad_norm"])
+		text = fmt.Sprintf("reward %.3f", m["reward"])
+		if kl, ok := m["kl"]; ok {
+			text += fmt.Sprintf(" · kl %.4f", kl)
+		}
+		text += fmt.Sprintf(" · entropy %.3f · length %.1f · grad %.2f", m["entropy"], m["completions/mean_length"], m["grad_norm"])
 		if t := e.Times["step_time"]; t > 0 {
 			text += fmt.Sprintf(" · %.2f s", t)
 		}
@@ -250,13 +263,6 @@ func spent(t grouse.Metrics) string {
 		parts = append(parts, fmt.Sprintf("%.0f tokens/s", v))
 	}
 	return strings.Join(parts, " · ")
-}
-
-func optional(m grouse.Metrics, key string) string {
-	if v, ok := m[key]; ok {
-		return fmt.Sprintf("%.4f", v)
-	}
-	return "-"
 }
 
 func percent(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }

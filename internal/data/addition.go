@@ -1,7 +1,9 @@
 package data
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/grouse-rl/grouse"
@@ -15,7 +17,8 @@ import (
 //	47+85=   <think>7+5=12;4+8=12;13</think><answer>132</answer>
 //
 // By a hash of the problem 4.5% are for supervised fine-tuning, 5.5% held out,
-// the rest is for reinforcement learning.
+// the rest is for reinforcement learning. Rows come in the order of that hash, so
+// that a limit takes problems of all kinds.
 //
 // Parameters: digits, 1 to 9 (2); problems, how many are drawn of those of three
 // digits and more, 1,000 to 1,000,000 (20,000). One and two digits give all.
@@ -57,6 +60,11 @@ func addition(spec grouse.DataSpec) ([]Row, error) {
 				add(a, b)
 			}
 		}
+		place := make(map[string]uint64, len(rows))
+		for _, r := range rows {
+			place[r.ID] = bucket("addition|"+r.ID, 1<<62)
+		}
+		slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(place[a.ID], place[b.ID]) })
 		return rows, nil
 	}
 	stream := rng.NewKey(rng.Data, "addition", uint64(digits)).Stream(0, 0, 0)

@@ -252,6 +252,7 @@ func BatchMetrics(groups []grouse.ScoredGroup) grouse.Metrics {
 		return out
 	}
 	total.into(out, "reward", "reward_std")
+	out["reward_trained"] = out["reward"]
 	for name, m := range byDomain {
 		m.into(out, "reward/"+name, "")
 	}
