@@ -3,6 +3,8 @@
 package builtin
 
 import (
+	"time"
+
 	"github.com/grouse-rl/grouse/rewards"
 	"github.com/grouse-rl/grouse/rewards/exec"
 	"github.com/grouse-rl/grouse/rewards/format"
@@ -16,11 +18,20 @@ import (
 	"github.com/grouse-rl/grouse/rewards/proof"
 	"github.com/grouse-rl/grouse/rewards/python"
 	"github.com/grouse-rl/grouse/rewards/repetition"
+	"github.com/grouse-rl/grouse/rewards/rubric"
 )
+
+// Judges are judges for rubric besides openai: a constructor by the name of
+// judge.engine, given the recipe's judge block.
+type Judges map[string]func(judge map[string]any) (rubric.Judge, error)
 
 // Registry returns a new registry with the built-in rewards. It is the caller's:
 // add your own to it.
-func Registry() *rewards.Registry {
+func Registry() *rewards.Registry { return With(nil) }
+
+// With is Registry for a program that has judges of its own, such as a checkpoint on
+// its engine.
+func With(judges Judges) *rewards.Registry {
 	r := &rewards.Registry{}
 	for _, e := range []rewards.Entry{
 		{Name: "exact", New: match.NewExact, Pure: true, Doc: "1 if the answer is the reference as text, else 0",
@@ -49,6 +60,8 @@ func Registry() *rewards.Registry {
 			Usage: "{use: repetition, n: 3, max_penalty: 1}"},
 		{Name: "json_schema", New: jsonschema.New, Pure: true, Doc: "1 if the answer is JSON that the schema accepts, 0.2 if it is other JSON, else 0",
 			Usage: "{use: json_schema, schema: {...}, column: COLUMN, fenced: true}"},
+		{Name: "rubric", New: func(p map[string]any) (rewards.Reward, error) { return rubric.NewReward(p, judges) }, Deadline: 10 * time.Minute,
+			Doc: "a judge's marks on a rubric, weighed, from 0 to 1", Usage: "{use: rubric, judge: {engine: openai, url: URL, model: NAME, api_key_env: NAME}, items: [...], column: rubric, reference: COLUMN, votes: 1, attempts: 3, concurrency: 8, max_questions: 0, memo: DIR}"},
 		{Name: "python", New: python.NewReward, Doc: "a Python function of TRL's or verl's signature, unchanged, in a process of its own",
 			Usage: "{use: python, file: FILE.py, function: NAME, style: auto|trl|verl, python: python3, memory_mb: 4096, workers: 1}"},
 		{Name: "exec", New: exec.NewReward, Doc: "a command: one JSON line in, one out",
