@@ -19,6 +19,7 @@ import (
 	"github.com/grouse-rl/grouse/rewards/python"
 	"github.com/grouse-rl/grouse/rewards/repetition"
 	"github.com/grouse-rl/grouse/rewards/rubric"
+	"github.com/grouse-rl/grouse/rewards/wasm"
 )
 
 // Judges are judges for rubric besides openai: a constructor by the name of
@@ -68,6 +69,8 @@ func With(judges Judges) *rewards.Registry {
 			Usage: "{use: exec, command: [PROGRAM, ARGUMENT], dir: DIR, env: {}, memory_mb: 0, workers: 1}"},
 		{Name: "http", New: http.NewReward, Doc: "an HTTP endpoint: one JSON object in, one out",
 			Usage: "{use: http, url: URL, headers: {}, secret_env: NAME, allow_private_redirects: false}"},
+		{Name: "wasm", New: wasm.NewReward, Doc: "a WebAssembly module without files and network: one JSON line in, one out",
+			Usage: "{use: wasm, file: FILE.wasm, memory_mb: 256}"},
 	} {
 		if err := r.Add(e); err != nil {
 			panic(err) // two lines of the same name: a mistake in this list
