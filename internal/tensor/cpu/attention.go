@@ -31,8 +31,12 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 	}
 	blocks := top/panel + 1
 	ld := blocks * panel
-	for p := range blocks {
-		tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false, nil)
+	if m == 1 {
+		tileRow(blocks, sh.KeyDim, q, func(p int) []float32 { return b.k[p] }, panel, s, false)
+	} else {
+		for p := range blocks {
+			tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false, nil)
+		}
 	}
 	var inv [tileM]float32
 	for i, l := range last {
@@ -50,6 +54,10 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 	vd := pad16(sh.ValueDim)
 	for p := range blocks {
 		n := min(panel, top+1-p*panel)
+		if m == 1 && sh.ValueDim == vd {
+			tileRow(vd/panel, n, s[p*panel:], func(c int) []float32 { return b.v[p][c*panel:] }, vd, o, p > 0)
+			continue
+		}
 		for c := 0; c < sh.ValueDim; c += panel {
 			tile(m, min(panel, sh.ValueDim-c), n, s[p*panel:], ld, 1, b.v[p][c:], vd, o[c:], ldo, p > 0, nil)
 		}
@@ -65,6 +73,7 @@ type gatherer struct {
 	blocks kvBlocks
 	chain  []int
 	mem    []float32
+	rows   []float32 // keys before they are transposed
 }
 
 // load copies head kv's keys and values of sequence i, its prefixes included.
@@ -81,26 +90,35 @@ func (g *gatherer) load(i, kv int, k, v []float32, sh *tensor.AttentionShape, se
 		g.blocks.k = append(g.blocks.k, g.mem[b*kl:(b+1)*kl])
 		g.blocks.v = append(g.blocks.v, g.mem[nb*kl+b*vl:nb*kl+(b+1)*vl])
 	}
+	rows := grow(&g.rows, nb*kl)
 	pos := 0
 	for _, c := range g.chain {
 		for r := seqs.Start[c]; r < seqs.Start[c]+seqs.Len[c]; r++ {
-			putKV(g.blocks.k[pos/panel], g.blocks.v[pos/panel], pos%panel,
-				k[(r*sh.KVHeads+kv)*sh.KeyDim:][:sh.KeyDim], v[(r*sh.KVHeads+kv)*sh.ValueDim:][:sh.ValueDim])
+			copy(rows[pos*sh.KeyDim:(pos+1)*sh.KeyDim], k[(r*sh.KVHeads+kv)*sh.KeyDim:])
+			copyPad(g.blocks.v[pos/panel][pos%panel*vd:][:vd], v[(r*sh.KVHeads+kv)*sh.ValueDim:][:sh.ValueDim])
 			pos++
 		}
 	}
+	for b := range nb {
+		toPanel(g.blocks.k[b], rows[b*kl:(b+1)*kl], sh.KeyDim)
+	}
 }
 
-// putKV stores one position of a block.
-func putKV(kb, vb []float32, off int, k, v []float32) {
-	kb = kb[off:]
-	for d, x := range k {
-		kb[d*panel] = x
+// toPanel transposes a block of keys, [16][dim] to [dim][16].
+func toPanel(dst, src []float32, dim int) {
+	if avx2 && dim%8 == 0 {
+		_, _ = dst[dim*panel-1], src[dim*panel-1]
+		for j := 0; j < dim; j += 8 {
+			transpose8AVX2(&dst[j*panel], panel, &src[j], dim)
+			transpose8AVX2(&dst[j*panel+8], panel, &src[8*dim+j], dim)
+		}
+		return
 	}
-	vd := pad16(len(v))
-	row := vb[off*vd : (off+1)*vd]
-	copy(row, v)
-	clear(row[len(v):])
+	for i := range panel {
+		for j := range dim {
+			dst[j*panel+i] = src[i*dim+j]
+		}
+	}
 }
 
 // Attention runs over the sequences of a batch.

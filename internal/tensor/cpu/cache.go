@@ -3,7 +3,9 @@ package cpu
 import "github.com/grouse-rl/grouse/internal/tensor"
 
 // cache keeps each block in one allocation, made when it is first written:
-// [layers][kv heads]{keys [KeyDim][16], values [16][padded ValueDim]}.
+// [layers][kv heads]{keys, values [16][padded ValueDim]}. The keys of a block
+// are rows [16][KeyDim] while it fills, so that a token is one contiguous write,
+// and [KeyDim][16], as scores want them, once it is full.
 type cache struct {
 	shape  tensor.AttentionShape
 	layers int
@@ -42,11 +44,28 @@ func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slot
 	for _, s := range slots { // blocks are made here, not by several threads at once
 		c.block(s.Block)
 	}
-	d.pool.split(len(slots), rowGrain(4*sh.KVHeads*(sh.KeyDim+sh.ValueDim)), func(_, lo, hi int) {
+	vd := pad16(sh.ValueDim)
+	grain := rowGrain(4 * sh.KVHeads * (sh.KeyDim + sh.ValueDim))
+	d.pool.split(len(slots), grain, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
+			at := int(slots[r].Offset)
 			for h := range sh.KVHeads {
 				kb, vb := c.head(slots[r].Block, layer, h)
-				putKV(kb, vb, int(slots[r].Offset), kv[(r*sh.KVHeads+h)*sh.KeyDim:][:sh.KeyDim], vv[(r*sh.KVHeads+h)*sh.ValueDim:][:sh.ValueDim])
+				copy(kb[at*sh.KeyDim:(at+1)*sh.KeyDim], kv[(r*sh.KVHeads+h)*sh.KeyDim:])
+				copyPad(vb[at*vd:(at+1)*vd], vv[(r*sh.KVHeads+h)*sh.ValueDim:][:sh.ValueDim])
+			}
+		}
+	})
+	d.pool.split(len(slots), grain, func(thread, lo, hi int) {
+		rows := d.scratch(thread, panel*sh.KeyDim)
+		for _, s := range slots[lo:hi] {
+			if s.Offset != panel-1 {
+				continue
+			}
+			for h := range sh.KVHeads { // full now
+				kb, _ := c.head(s.Block, layer, h)
+				copy(rows, kb)
+				toPanel(kb, rows, sh.KeyDim)
 			}
 		}
 	})
@@ -60,6 +79,7 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 	ov, qv := vec(o), vec(q)
 	per := sh.Heads / sh.KVHeads
 	kbs := make([]kvBlocks, d.pool.threads)
+	tails := make([][]float32, d.pool.threads)
 	tasks := len(views) * sh.KVHeads
 	grain := 1
 	if len(views) > 0 && views[0].Len == 1 {
@@ -74,6 +94,11 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 			for p := 0; p*panel < view.Pos+view.Len; p++ {
 				k, v := c.head(view.Blocks[p], layer, kh)
 				b.k, b.v = append(b.k, k), append(b.v, v)
+			}
+			if n := len(b.k); (view.Pos+view.Len)%panel != 0 { // the last block is still rows
+				tail := grow(&tails[thread], panel*sh.KeyDim)
+				toPanel(tail, b.k[n-1], sh.KeyDim)
+				b.k[n-1] = tail
 			}
 			s := d.scratch(thread, tileM*pad16(view.Pos+view.Len))
 			if view.Len == 1 {

@@ -64,6 +64,40 @@ func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []floa
 	}
 }
 
+// tileRow computes one row against panels of 16 whole columns: c[16p:] (+)= a·b(p).
+// It is tile for each panel, several side by side.
+func tileRow(n, k int, a []float32, b func(p int) []float32, ldb int, c []float32, load bool) {
+	p := 0
+	if avx2 && k > 0 {
+		l := 0
+		if load {
+			l = 1
+		}
+		_, _ = a[k-1], c[n*panel-1]
+		var at [4]*float32
+		for p < n-1 {
+			w := 4
+			if n-p < 4 {
+				w = 2
+			}
+			for i := range w {
+				bp := b(p + i)
+				_ = bp[(k-1)*ldb+panel-1]
+				at[i] = &bp[0]
+			}
+			if w == 4 {
+				gemv4x16(k, &a[0], &at, ldb, &c[p*panel], l)
+			} else {
+				gemv2x16(k, &a[0], &at, ldb, &c[p*panel], l)
+			}
+			p += w
+		}
+	}
+	for ; p < n; p++ {
+		tile(1, panel, k, a, k, 1, b(p), ldb, c[p*panel:], panel, load, nil)
+	}
+}
+
 // panels returns the number of panels of n outputs.
 func panels(n int) int { return (n + panel - 1) / panel }
 

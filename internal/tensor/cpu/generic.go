@@ -121,21 +121,9 @@ func rowDot3Generic(w, x, y []float32) float32 {
 	return l.sum()
 }
 
-func rowAxpyGeneric(a float32, x, y []float32) {
-	for i, v := range x {
-		y[i] = fma32(a, v, y[i])
-	}
-}
-
 func rowAddGeneric(dst, x, y []float32) {
 	for i, v := range x {
 		dst[i] = v + y[i]
-	}
-}
-
-func rowMulGeneric(dst, x, y []float32) {
-	for i, v := range x {
-		dst[i] = v * y[i]
 	}
 }
 

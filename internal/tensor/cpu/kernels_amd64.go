@@ -28,6 +28,12 @@ func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
 func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
 
+// gemv2x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 2, j < 16, as gemm1x16 does.
+func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
+
+// gemv4x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 4, j < 16, as gemm1x16 does.
+func gemv4x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
+
 // rowMaxAVX2 returns the largest of x[0:n], n a positive multiple of 16.
 func rowMaxAVX2(n int, x *float32) float32
 
@@ -40,14 +46,8 @@ func rowDotAVX2(n int, x *float32, y *float32) float32
 // rowDot3AVX2 returns the sum of (w[i]*x[i])*y[i].
 func rowDot3AVX2(n int, w *float32, x *float32, y *float32) float32
 
-// rowAxpyAVX2 sets y[i] = a*x[i] + y[i], fused.
-func rowAxpyAVX2(n int, a float32, x *float32, y *float32)
-
 // rowAddAVX2 sets dst[i] = x[i] + y[i].
 func rowAddAVX2(n int, dst *float32, x *float32, y *float32)
-
-// rowMulAVX2 sets dst[i] = x[i] * y[i].
-func rowMulAVX2(n int, dst *float32, x *float32, y *float32)
 
 // rowScaleAVX2 sets dst[i] = a*x[i].
 func rowScaleAVX2(n int, dst *float32, x *float32, a float32)

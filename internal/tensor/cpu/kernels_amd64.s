@@ -916,6 +916,122 @@ store:
 	VZEROUPPER
 	RET
 
+// func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
+// Requires: AVX, FMA3
+TEXT ·gemv2x16(SB), NOSPLIT, $0-48
+	MOVQ    k+0(FP), AX
+	MOVQ    a+8(FP), CX
+	MOVQ    b+16(FP), DX
+	MOVQ    ldb+24(FP), BX
+	MOVQ    c+32(FP), SI
+	MOVQ    load+40(FP), DI
+	SHLQ    $0x02, BX
+	MOVQ    (DX), R8
+	MOVQ    8(DX), DX
+	TESTQ   DI, DI
+	JZ      zero
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	JMP     loop
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loop:
+	TESTQ        AX, AX
+	JZ           store
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (R8), Y4, Y0
+	VFMADD231PS  32(R8), Y4, Y1
+	ADDQ         BX, R8
+	VFMADD231PS  (DX), Y4, Y2
+	VFMADD231PS  32(DX), Y4, Y3
+	ADDQ         BX, DX
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JMP          loop
+
+store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VZEROUPPER
+	RET
+
+// func gemv4x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
+// Requires: AVX, FMA3
+TEXT ·gemv4x16(SB), NOSPLIT, $0-48
+	MOVQ    k+0(FP), AX
+	MOVQ    a+8(FP), CX
+	MOVQ    b+16(FP), DX
+	MOVQ    ldb+24(FP), BX
+	MOVQ    c+32(FP), SI
+	MOVQ    load+40(FP), DI
+	SHLQ    $0x02, BX
+	MOVQ    (DX), R8
+	MOVQ    8(DX), R9
+	MOVQ    16(DX), R10
+	MOVQ    24(DX), DX
+	TESTQ   DI, DI
+	JZ      zero
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), Y4
+	VMOVUPS 160(SI), Y5
+	VMOVUPS 192(SI), Y6
+	VMOVUPS 224(SI), Y7
+	JMP     loop
+
+zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop:
+	TESTQ        AX, AX
+	JZ           store
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (R8), Y8, Y0
+	VFMADD231PS  32(R8), Y8, Y1
+	ADDQ         BX, R8
+	VFMADD231PS  (R9), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	ADDQ         BX, R9
+	VFMADD231PS  (R10), Y8, Y4
+	VFMADD231PS  32(R10), Y8, Y5
+	ADDQ         BX, R10
+	VFMADD231PS  (DX), Y8, Y6
+	VFMADD231PS  32(DX), Y8, Y7
+	ADDQ         BX, DX
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JMP          loop
+
+store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	VZEROUPPER
+	RET
+
 // func rowMaxAVX2(n int, x *float32) float32
 // Requires: AVX, SSE
 TEXT ·rowMaxAVX2(SB), NOSPLIT, $0-20
@@ -1230,32 +1346,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func rowAxpyAVX2(n int, a float32, x *float32, y *float32)
-// Requires: AVX, FMA3
-TEXT ·rowAxpyAVX2(SB), NOSPLIT, $0-32
-	MOVQ         n+0(FP), AX
-	MOVQ         x+16(FP), CX
-	MOVQ         y+24(FP), DX
-	VBROADCASTSS a+8(FP), Y0
-
-loop:
-	CMPQ        AX, $0x10
-	JL          done
-	VMOVUPS     (DX), Y1
-	VFMADD231PS (CX), Y0, Y1
-	VMOVUPS     Y1, (DX)
-	VMOVUPS     32(DX), Y1
-	VFMADD231PS 32(CX), Y0, Y1
-	VMOVUPS     Y1, 32(DX)
-	ADDQ        $0x40, CX
-	ADDQ        $0x40, DX
-	SUBQ        $0x10, AX
-	JMP         loop
-
-done:
-	VZEROUPPER
-	RET
-
 // func rowAddAVX2(n int, dst *float32, x *float32, y *float32)
 // Requires: AVX
 TEXT ·rowAddAVX2(SB), NOSPLIT, $0-32
@@ -1272,33 +1362,6 @@ loop:
 	VMOVUPS Y0, (CX)
 	VMOVUPS 32(DX), Y0
 	VADDPS  32(BX), Y0, Y0
-	VMOVUPS Y0, 32(CX)
-	ADDQ    $0x40, CX
-	ADDQ    $0x40, DX
-	ADDQ    $0x40, BX
-	SUBQ    $0x10, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func rowMulAVX2(n int, dst *float32, x *float32, y *float32)
-// Requires: AVX
-TEXT ·rowMulAVX2(SB), NOSPLIT, $0-32
-	MOVQ n+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ y+24(FP), BX
-
-loop:
-	CMPQ    AX, $0x10
-	JL      done
-	VMOVUPS (DX), Y0
-	VMULPS  (BX), Y0, Y0
-	VMOVUPS Y0, (CX)
-	VMOVUPS 32(DX), Y0
-	VMULPS  32(BX), Y0, Y0
 	VMOVUPS Y0, 32(CX)
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX

@@ -28,6 +28,14 @@ func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float
 	panic("no AVX2 here")
 }
 
+func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int) {
+	panic("no AVX2 here")
+}
+
+func gemv4x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int) {
+	panic("no AVX2 here")
+}
+
 func rowMaxAVX2(n int, x *float32) float32 {
 	panic("no AVX2 here")
 }
@@ -44,15 +52,7 @@ func rowDot3AVX2(n int, w *float32, x *float32, y *float32) float32 {
 	panic("no AVX2 here")
 }
 
-func rowAxpyAVX2(n int, a float32, x *float32, y *float32) {
-	panic("no AVX2 here")
-}
-
 func rowAddAVX2(n int, dst *float32, x *float32, y *float32) {
-	panic("no AVX2 here")
-}
-
-func rowMulAVX2(n int, dst *float32, x *float32, y *float32) {
 	panic("no AVX2 here")
 }
 
@@ -68,11 +68,11 @@ func rowNormBackAVX2(n int, dx *float32, dw *float32, dy *float32, x *float32, w
 	panic("no AVX2 here")
 }
 
-func rowSwiGLUAVX2(n int, dst *float32, g *float32, u *float32) {
+func rowSwiGLUAVX2(n int, dst *float32, gate *float32, up *float32) {
 	panic("no AVX2 here")
 }
 
-func rowSwiGLUBackAVX2(n int, dg *float32, du *float32, dy *float32, g *float32, u *float32) {
+func rowSwiGLUBackAVX2(n int, dg *float32, du *float32, dy *float32, gate *float32, up *float32) {
 	panic("no AVX2 here")
 }
 
@@ -84,13 +84,14 @@ func rowSoftmaxBackAVX2(n int, p *float32, dp *float32, delta float32, scale flo
 	panic("no AVX2 here")
 }
 
-func rowAdamWAVX2(n int, p *float32, g *float32, m *float32, v *float32, c *[9]float32) {
+func rowAdamWAVX2(n int, p *float32, grad *float32, m *float32, v *float32, c *[9]float32) {
 	panic("no AVX2 here")
 }
 
 func transpose8AVX2(dst *float32, ldd int, src *float32, lds int) {
 	panic("no AVX2 here")
 }
+
 func pauseAVX2(n int) {
 	panic("no AVX2 here")
 }

@@ -72,16 +72,6 @@ func rowDot3(w, x, y []float32) float32 {
 	return rowDot3Generic(w, x, y)
 }
 
-func rowAxpy(a float32, x, y []float32) {
-	n := 0
-	if avx2 {
-		if n = len(x) &^ 15; n > 0 {
-			rowAxpyAVX2(n, a, &x[0], &y[:n][0])
-		}
-	}
-	rowAxpyGeneric(a, x[n:], y[n:])
-}
-
 func rowAdd(dst, x, y []float32) {
 	n := 0
 	if avx2 {
@@ -90,16 +80,6 @@ func rowAdd(dst, x, y []float32) {
 		}
 	}
 	rowAddGeneric(dst[n:], x[n:], y[n:])
-}
-
-func rowMul(dst, x, y []float32) {
-	n := 0
-	if avx2 {
-		if n = len(x) &^ 15; n > 0 {
-			rowMulAVX2(n, &dst[:n][0], &x[0], &y[:n][0])
-		}
-	}
-	rowMulGeneric(dst[n:], x[n:], y[n:])
 }
 
 func rowScale(dst, x []float32, a float32) {

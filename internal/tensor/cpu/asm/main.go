@@ -23,13 +23,13 @@ func main() {
 	for m := 1; m <= 6; m++ {
 		gemm(m)
 	}
+	gemv(2)
+	gemv(4)
 	rowMax()
 	rowExp()
 	rowDot()
 	rowDot3()
-	rowAxpy()
 	rowAdd()
-	rowMul()
 	rowScale()
 	rowNorm()
 	rowNormBack()
@@ -138,6 +138,59 @@ func gemm(m int) {
 		if i < m-1 {
 			ADDQ(ldc, c)
 		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// gemv is one row of A with several panels at once: a single row's chain waits
+// for every multiply-add, so several chains run side by side.
+func gemv(n int) {
+	TEXT(fmt.Sprintf("gemv%dx16", n), NOSPLIT, "func(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)")
+	Doc(fmt.Sprintf("gemv%dx16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < %d, j < 16, as gemm1x16 does.", n, n))
+	k := Load(Param("k"), GP64())
+	a := Load(Param("a"), GP64())
+	bs := Load(Param("b"), GP64())
+	ldb := Load(Param("ldb"), GP64())
+	c := Load(Param("c"), GP64())
+	load := Load(Param("load"), GP64())
+	SHLQ(Imm(2), ldb)
+	b := make([]GPVirtual, n)
+	acc := make([][2]VecVirtual, n)
+	for p := range b {
+		b[p] = GP64()
+		MOVQ(Mem{Base: bs, Disp: 8 * p}, b[p])
+		acc[p] = [2]VecVirtual{YMM(), YMM()}
+	}
+	TESTQ(load, load)
+	JZ(LabelRef("zero"))
+	for p := range b {
+		VMOVUPS(Mem{Base: c, Disp: 64 * p}, acc[p][0])
+		VMOVUPS(Mem{Base: c, Disp: 64*p + 32}, acc[p][1])
+	}
+	JMP(LabelRef("loop"))
+	Label("zero")
+	for p := range b {
+		VXORPS(acc[p][0], acc[p][0], acc[p][0])
+		VXORPS(acc[p][1], acc[p][1], acc[p][1])
+	}
+	Label("loop")
+	TESTQ(k, k)
+	JZ(LabelRef("store"))
+	x := YMM()
+	VBROADCASTSS(Mem{Base: a}, x)
+	for p := range b {
+		VFMADD231PS(Mem{Base: b[p]}, x, acc[p][0])
+		VFMADD231PS(Mem{Base: b[p], Disp: 32}, x, acc[p][1])
+		ADDQ(ldb, b[p])
+	}
+	ADDQ(Imm(4), a)
+	DECQ(k)
+	JMP(LabelRef("loop"))
+	Label("store")
+	for p := range b {
+		VMOVUPS(acc[p][0], Mem{Base: c, Disp: 64 * p})
+		VMOVUPS(acc[p][1], Mem{Base: c, Disp: 64*p + 32})
 	}
 	VZEROUPPER()
 	RET()
@@ -322,33 +375,10 @@ func rowDot3() {
 	RET()
 }
 
-func rowAxpy() {
-	TEXT("rowAxpyAVX2", NOSPLIT, "func(n int, a float32, x, y *float32)")
-	Doc("rowAxpyAVX2 sets y[i] = a*x[i] + y[i], fused.")
-	n, x, y := Load(Param("n"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
-	a := broadcast("a")
-	loop16(n, []Register{x, y}, func() {
-		for h := range 2 {
-			v := YMM()
-			VMOVUPS(at(y, h), v)
-			VFMADD231PS(at(x, h), a, v)
-			VMOVUPS(v, at(y, h))
-		}
-	})
-	VZEROUPPER()
-	RET()
-}
-
 func rowAdd() {
 	TEXT("rowAddAVX2", NOSPLIT, "func(n int, dst, x, y *float32)")
 	Doc("rowAddAVX2 sets dst[i] = x[i] + y[i].")
 	binary(func(x, y, dst Op) { VADDPS(x, y, dst) })
-}
-
-func rowMul() {
-	TEXT("rowMulAVX2", NOSPLIT, "func(n int, dst, x, y *float32)")
-	Doc("rowMulAVX2 sets dst[i] = x[i] * y[i].")
-	binary(func(x, y, dst Op) { VMULPS(x, y, dst) })
 }
 
 func binary(op func(x, y, dst Op)) {
