@@ -33,5 +33,5 @@ func GeneratorReward(format bool, alpha, beta, score, predicted, meta float64) f
 	if !format {
 		return 0
 	}
-	return alpha*score + beta*(ScoreReward(predicted, score)*meta)
+	return float64(alpha*score) + float64(beta*(ScoreReward(predicted, score)*meta)) // rounded one by one: never fused
 }
