@@ -161,7 +161,7 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLearner(h.device(), r.Spec, dir, r.Base, &h.store)
+	l, err := newLearner(h.device(), r.Spec, dir, r.Base, h.opts.Home, &h.store)
 	if err != nil {
 		led.Close()
 		return nil, err

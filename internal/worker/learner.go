@@ -31,6 +31,7 @@ type learner struct {
 	spec   grouse.RunSpec
 	dir    string // of the run
 	base   string
+	home   string
 	dev    tensor.Device
 	store  *store
 	policy *Policy
@@ -47,13 +48,13 @@ var (
 	_ activities.CheckpointStore = (*learner)(nil)
 )
 
-func newLearner(dev tensor.Device, spec grouse.RunSpec, dir, base string, s *store) (*learner, error) {
-	p, err := OpenPolicy(dev, spec.Model, base, spec.Seed)
+func newLearner(dev tensor.Device, spec grouse.RunSpec, dir, base, home string, s *store) (*learner, error) {
+	p, err := OpenPolicy(dev, spec.Model, base, home, spec.Seed)
 	if err != nil {
 		return nil, err
 	}
-	l := &learner{spec: spec, dir: dir, base: base, dev: dev, store: s, policy: p, stage: -1}
-	l.data = &prompts{spec: spec, dir: dir, base: base, policy: p}
+	l := &learner{spec: spec, dir: dir, base: base, home: home, dev: dev, store: s, policy: p, stage: -1}
+	l.data = &prompts{spec: spec, dir: dir, base: base, home: home, policy: p}
 	return l, nil
 }
 
@@ -65,7 +66,7 @@ func (l *learner) Device() string { return l.dev.Name() }
 
 // LoadInitial sets the weights that the run begins with.
 func (l *learner) LoadInitial(context.Context) (string, error) {
-	p, err := OpenPolicy(l.dev, l.spec.Model, l.base, l.spec.Seed)
+	p, err := OpenPolicy(l.dev, l.spec.Model, l.base, l.home, l.spec.Seed)
 	if err != nil {
 		return "", err
 	}

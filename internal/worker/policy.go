@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/chat"
+	"github.com/grouse-rl/grouse/internal/gguf"
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/tensor"
@@ -22,46 +24,108 @@ import (
 // Policy is a model with what turns text into its tokens and back.
 type Policy struct {
 	Model     *model.Model
-	Tokenizer *tokenizer.Tokenizer
-	Template  *chat.Template    // plain if the model has none
-	Files     map[string][]byte // config.json and the tokenizer's files, for checkpoints
+	Tokenizer *tokenizer.Tokenizer // nil: OpenWeights found none
+	Template  *chat.Template       // plain if the model has none
+	Files     map[string][]byte    // config.json and the tokenizer's files, for checkpoints
 }
 
 // OpenPolicy makes the policy that a run begins with. Relative paths start from
-// base; a tiny model is drawn from the seed.
-func OpenPolicy(dev tensor.Device, spec grouse.ModelSpec, base string, seed uint64) (*Policy, error) {
+// base, pulled models lie below home; a tiny model is drawn from the seed.
+func OpenPolicy(dev tensor.Device, spec grouse.ModelSpec, base, home string, seed uint64) (*Policy, error) {
 	if spec.Tiny != nil {
 		return tinyPolicy(dev, spec, seed)
 	}
-	dir := spec.Path
-	if dir == "" {
-		return nil, grouse.Errorf(grouse.NotFound, "model %s is not on this machine", spec.Hub).WithFix("grouse pull %s, then name its folder", spec.Hub)
+	path := spec.Path
+	if path == "" {
+		var err error
+		if path, err = PulledModel(home, spec.Hub); err != nil {
+			return nil, err
+		}
 	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(base, dir)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(base, path)
 	}
-	return OpenFolder(dev, dir, spec.ChatTemplate)
+	return Open(dev, path, spec.ChatTemplate)
 }
 
-// OpenFolder reads a Hugging Face folder: a model or a checkpoint.
-func OpenFolder(dev tensor.Device, dir, template string) (*Policy, error) {
+// Open reads a model from a Hugging Face folder or a .gguf file. template
+// replaces its chat template, unless empty; "none" means plain text.
+func Open(dev tensor.Device, path, template string) (*Policy, error) {
+	p, err := OpenWeights(dev, path, template)
+	if err == nil && p.Tokenizer == nil {
+		return nil, grouse.Errorf(grouse.Invalid, "model %s has no tokenizer.json", path).WithFix("put the tokenizer's files beside config.json")
+	}
+	return p, err
+}
+
+// OpenWeights is Open for those who can do without a tokenizer: Tokenizer is
+// nil and Template plain if the folder has none.
+func OpenWeights(dev tensor.Device, path, template string) (*Policy, error) {
+	if strings.HasSuffix(path, ".gguf") {
+		return openGGUF(dev, path, template)
+	}
+	return openFolder(dev, path, template)
+}
+
+func openFolder(dev tensor.Device, dir, template string) (*Policy, error) {
 	m, err := model.Open(dev, dir)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizer.Load(dir)
-	if err != nil {
-		return nil, err
+	p := &Policy{Model: m, Files: map[string][]byte{}}
+	_, err = os.Stat(filepath.Join(dir, "tokenizer.json"))
+	if _, other := os.Stat(filepath.Join(dir, "tokenizer_config.json")); err == nil || other == nil {
+		if p.Tokenizer, err = tokenizer.Load(dir); err != nil {
+			return nil, err
+		}
+		p.Files = p.Tokenizer.Files()
 	}
-	p := &Policy{Model: m, Tokenizer: tok, Files: tok.Files()}
 	if raw, err := os.ReadFile(filepath.Join(dir, "generation_config.json")); err == nil {
 		p.Files["generation_config.json"] = raw
 	}
 	p.Files["config.json"] = m.Config.Raw
-	if template == "" {
-		template = tok.ChatTemplate()
+	return p, p.chooseTemplate(template)
+}
+
+func openGGUF(dev tensor.Device, path, template string) (*Policy, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
 	}
-	return p, p.setTemplate(template)
+	defer f.Close()
+	src, err := f.Model()
+	if err != nil {
+		return nil, err
+	}
+	config, err := model.ParseConfig(src.ConfigJSON())
+	if err != nil {
+		return nil, fmt.Errorf("gguf %q: %w", path, err)
+	}
+	m, err := model.New(dev, config)
+	if err != nil {
+		return nil, fmt.Errorf("gguf %q: %w", path, err)
+	}
+	if err := m.Load(src); err != nil {
+		return nil, fmt.Errorf("gguf %q: %w", path, err)
+	}
+	files, err := src.TokenizerFiles()
+	if err != nil {
+		return nil, err
+	}
+	files["config.json"] = config.Raw
+	p := &Policy{Model: m, Files: files}
+	if p.Tokenizer, err = tokenizer.Parse(files); err != nil {
+		return nil, fmt.Errorf("gguf %q: %w", path, err)
+	}
+	return p, p.chooseTemplate(template)
+}
+
+// chooseTemplate takes the template given, or the model's own.
+func (p *Policy) chooseTemplate(template string) error {
+	if template == "" && p.Tokenizer != nil {
+		template = p.Tokenizer.ChatTemplate()
+	}
+	return p.setTemplate(template)
 }
 
 func (p *Policy) setTemplate(source string) error {
@@ -124,7 +188,10 @@ func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy,
 
 // StopIDs are the tokens that end a completion.
 func (p *Policy) StopIDs() []int32 {
-	ids := p.Tokenizer.StopIDs()
+	var ids []int32
+	if p.Tokenizer != nil {
+		ids = p.Tokenizer.StopIDs()
+	}
 	for _, id := range p.Model.Config.EndIDs() {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
@@ -139,6 +206,9 @@ func (p *Policy) StopIDs() []int32 {
 func (p *Policy) Decode(ids []int32) string {
 	if n := len(ids); n > 0 && slices.Contains(p.StopIDs(), ids[n-1]) {
 		ids = ids[:n-1]
+	}
+	if p.Tokenizer == nil {
+		return ""
 	}
 	return p.Tokenizer.Decode(ids, !p.hasTags())
 }

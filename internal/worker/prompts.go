@@ -24,6 +24,7 @@ type prompts struct {
 	spec   grouse.RunSpec
 	dir    string // of the run: rejection sampling keeps its rows there
 	base   string // relative paths start here
+	home   string // pulled data sets lie below
 	policy *Policy
 
 	mu   sync.Mutex
@@ -69,7 +70,7 @@ func (p *prompts) load(domain *grouse.Domain, maxPrompt int, extra func(data.Row
 	if extra == nil {
 		extra = func(data.Row) error { return nil }
 	}
-	rows, err := data.Load(spec, data.Options{Base: p.base, OnBad: p.spec.OnBadRow, Check: func(r data.Row) error {
+	rows, err := data.Load(spec, data.Options{Base: p.base, OnBad: p.spec.OnBadRow, Hub: pulledTables(p.home), Check: func(r data.Row) error {
 		prompt, err := p.render(r, domain)
 		if err != nil {
 			return err
@@ -94,15 +95,10 @@ func (p *prompts) load(domain *grouse.Domain, maxPrompt int, extra func(data.Row
 func (p *prompts) render(r data.Row, d *grouse.Domain) (grouse.Prompt, error) {
 	out := grouse.Prompt{RowID: r.ID, Domain: d.Name, Columns: r.Columns}
 	if d.Data.Answer != "" && d.Data.Answer != "answer" {
-		v, ok := r.Columns[d.Data.Answer]
-		if !ok {
-			return out, fmt.Errorf("no column %q, which data.answer names", d.Data.Answer)
+		columns, err := withAnswer(r.Columns, d.Data.Answer)
+		if err != nil {
+			return out, err
 		}
-		columns := make(map[string]any, len(r.Columns)+1)
-		for k, c := range r.Columns {
-			columns[k] = c
-		}
-		columns["answer"] = v
 		out.Columns = columns
 	}
 	messages, err := messagesOf(r, d)
