@@ -62,6 +62,7 @@ type Algorithm struct {
 	RefModelSyncSteps int  `json:"ref_model_sync_steps"` // the reference becomes the policy every so many steps; 0: never
 	KeepRouting       bool `json:"keep_routing"`         // (4)
 	KeepSamplingMask  bool `json:"keep_sampling_mask"`   // (5)
+	ShuffleRewards    bool `json:"shuffle_rewards"`      // control experiment: rewards are dealt out at random within the batch, so nothing can be learned
 	ReferenceRouting  bool `json:"reference_routing"`    // the reference replays the recorded routing too
 }
 

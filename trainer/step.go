@@ -5,6 +5,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/trainer/grpo"
 )
@@ -92,20 +93,42 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 			return nil, nil, err
 		}
 	}
+	rewards := make([][]float64, len(groups))
+	for i := range groups {
+		rewards[i] = make([]float64, len(batch[i]))
+		for j := range rewards[i] {
+			s := &batch[i][j].seq
+			rewards[i][j] = grpo.PenalizedReward(*groups[i].Scores[j].Reward, alg.KLInReward, s.OldLogprobs, s.RefLogprobs, s.Mask)
+		}
+	}
+	if alg.ShuffleRewards {
+		shuffle(rewards, groups, t.state.Optim.Updates)
+	}
 	adv := make([][]float64, len(groups))
 	for i := range groups {
-		rewards := make([]float64, len(batch[i]))
-		for j := range rewards {
-			s := &batch[i][j].seq
-			rewards[j] = grpo.PenalizedReward(*groups[i].Scores[j].Reward, alg.KLInReward, s.OldLogprobs, s.RefLogprobs, s.Mask)
-		}
-		adv[i] = make([]float64, len(rewards))
-		t.obj.Advantages(adv[i], rewards)
+		adv[i] = make([]float64, len(rewards[i]))
+		t.obj.Advantages(adv[i], rewards[i])
 		for j, a := range adv[i] {
 			batch[i][j].seq.Advantage = a
 		}
 	}
 	return batch, adv, nil
+}
+
+// shuffle deals the rewards of a batch out anew: the control experiment in which
+// nothing can be learned.
+func shuffle(rewards [][]float64, groups []grouse.ScoredGroup, update int64) {
+	if len(groups) == 0 {
+		return
+	}
+	var all []*float64
+	for i := range rewards {
+		for j := range rewards[i] {
+			all = append(all, &rewards[i][j])
+		}
+	}
+	s := rng.NewKey(rng.Data, "shuffle", groups[0].Group.Seed).Stream(uint32(update), 0, 0)
+	s.Shuffle(len(all), func(i, j int) { *all[i], *all[j] = *all[j], *all[i] })
 }
 
 // lay lays groups out for one pass.

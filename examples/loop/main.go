@@ -40,6 +40,8 @@ var (
 	beta2    = flag.Float64("beta2", 0.999, "")
 	every    = flag.Int("every", 25, "")
 	sftN     = flag.Int("sft-n", 500, "worked examples")
+	shown    = flag.Int("shown", 60, "of the 100 sums of two digits in the worked examples")
+	warmup   = flag.Int("warmup", 10, "updates of warm-up")
 	waves    = flag.Int("waves", 3, "generation waves to fill a step")
 	format   = flag.Float64("format", 0, "reward of the format alone")
 	scale    = flag.String("scale", "mean_std", "")
@@ -80,7 +82,20 @@ func main() {
 	order := rng.NewKey(rng.Data, "split", *seed)
 	stream := order.Stream(0, 0, 0)
 	perm := stream.Perm(10000)
-	sft, heldOut, rl := perm[:*sftN], perm[500:1000], perm[1000:]
+	heldOut, rl := perm[500:1000], perm[1000:]
+	known := map[int]bool{} // sums of two digits that the worked examples show
+	pairs := order.Stream(9, 0, 0)
+	for _, p := range pairs.Perm(100)[:*shown] {
+		known[p] = true
+	}
+	var sft []int
+	for _, p := range perm[:*sftN] {
+		a, b := p/100, p%100
+		if known[a%10*10+b%10] && known[a/10*10+b/10] {
+			sft = append(sft, p)
+		}
+	}
+	fmt.Printf("%d worked examples\n", len(sft))
 
 	stage := grouse.Stage{Kind: grouse.StageSFT, Steps: *sftSteps, Trainer: grouse.TrainerSpec{LearningRate: *sftLR, Schedule: "cosine", WarmupSteps: 10, Beta1: 0.9, Beta2: *beta2, Eps: 1e-8, MaxGradNorm: 1, MicroBatchTokens: 8192}}
 	t, err := trainer.New(m, stage)
@@ -110,7 +125,7 @@ func main() {
 		LossAggregation: grouse.TokenMean, ImportanceSamplingLevel: grouse.LevelToken, PiOld: grouse.PiOldRollout, KLEstimator: grouse.KLNone,
 		EngineCorrection: grouse.EngineCorrection{Mode: "none"}, NumIterations: *iters, MiniBatches: *updates, FilterGroups: grouse.FilterTotal,
 	}}
-	stage.Trainer.LearningRate, stage.Trainer.WarmupSteps, stage.Trainer.Schedule = *lr, 10, "constant"
+	stage.Trainer.LearningRate, stage.Trainer.WarmupSteps, stage.Trainer.Schedule = *lr, *warmup, "constant"
 	t, err = trainer.New(m, stage)
 	check(err)
 	key := rng.NewKey(rng.Rollout, "rl", *seed)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/rng"
@@ -20,7 +21,9 @@ import (
 // the rest is for reinforcement learning. Rows come in the order of that hash, so
 // that a limit takes problems of all kinds.
 //
-// Parameters: digits, 1 to 9 (2); problems, how many are drawn of those of three
+// Parameters: shown, how many of the 100 sums of two digits the sft split's
+// examples contain, 1 to 100 (100): the others a policy must find out by itself;
+// digits, 1 to 9 (2); problems, how many are drawn of those of three
 // digits and more, 1,000 to 1,000,000 (20,000). One and two digits give all.
 var additionTask = Task{
 	Name:   "addition",
@@ -30,7 +33,7 @@ var additionTask = Task{
 }
 
 func addition(spec grouse.DataSpec) ([]Row, error) {
-	if err := onlyParams(spec, "digits", "problems"); err != nil {
+	if err := onlyParams(spec, "digits", "problems", "shown"); err != nil {
 		return nil, err
 	}
 	digits, err := intParam(spec, "digits", 2, 1, 9)
@@ -41,12 +44,19 @@ func addition(spec grouse.DataSpec) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown, err := intParam(spec, "shown", 100, 1, 100)
+	if err != nil {
+		return nil, err
+	}
+	if shown < 100 && spec.Split != "sft" {
+		return nil, grouse.Errorf(grouse.Invalid, "data: task addition: shown has no effect on split %s", spec.Split).WithFix("remove it: only worked examples (split sft) show sums")
+	}
 	if _, given := spec.Params["problems"]; given && digits < 3 {
 		return nil, grouse.Errorf(grouse.Invalid, "data: task addition: problems has no effect with %d digits: all are used", digits).WithFix("remove it, or set digits: 3 or more")
 	}
 	var rows []Row
 	add := func(a, b int) {
-		if r := additionRow(a, b, digits); additionSplit(r.ID) == spec.Split {
+		if r := additionRow(a, b, digits); additionSplit(r.ID) == spec.Split && showsOnly(a, b, digits, shown) {
 			rows = append(rows, r)
 		}
 	}
@@ -78,6 +88,33 @@ func addition(spec grouse.DataSpec) ([]Row, error) {
 	}
 	return rows, nil
 }
+
+// showsOnly reports whether every two digits that a + b adds are among the first
+// of the 100 pairs in the order of their hashes.
+func showsOnly(a, b, digits, shown int) bool {
+	for ; digits > 0; digits, a, b = digits-1, a/10, b/10 {
+		if pairPlace()[a%10*10+b%10] >= shown {
+			return false
+		}
+	}
+	return true
+}
+
+// pairPlace returns the place of each pair of digits in the order of hashes.
+var pairPlace = sync.OnceValue(func() (place [100]int) {
+	var hash [100]uint64
+	for p := range hash {
+		hash[p] = bucket(fmt.Sprintf("addition|pair|%d+%d", p/10, p%10), 1<<62)
+	}
+	for p := range hash {
+		for q := range hash {
+			if hash[q] < hash[p] {
+				place[p]++
+			}
+		}
+	}
+	return place
+})
 
 func additionSplit(problem string) string {
 	switch h := bucket("addition|"+problem, 1000); {
