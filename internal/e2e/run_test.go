@@ -1,0 +1,242 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// reference is the run that nobody disturbs.
+var reference struct {
+	once   sync.Once
+	home   string
+	done   event
+	events []event
+	takes  time.Duration // from the first line to the end
+}
+
+func undisturbed(t *testing.T) event {
+	t.Helper()
+	reference.once.Do(func() {
+		home, err := os.MkdirTemp(filepath.Dir(binary), "undisturbed-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := launch(t, home, nil, "run", tiny, "--json")
+		p.awaitFirst()
+		began := time.Now()
+		reference.done = p.finish()
+		reference.home, reference.events, reference.takes = home, p.seen(), time.Since(began)
+		t.Logf("an undisturbed run: %v from the first line to the end", reference.takes.Round(time.Millisecond))
+	})
+	if reference.done.Event != "done" {
+		t.Fatal("the undisturbed run failed")
+	}
+	return reference.done
+}
+
+// TestSame: the same recipe and seed give the same weights, whatever changes no
+// result changes none, and another seed gives others.
+func TestSame(t *testing.T) {
+	want := undisturbed(t)
+	for _, c := range []struct {
+		name  string
+		env   []string
+		args  []string
+		chain bool // the recipe's digest, with which the chain begins, is the same
+		other bool // the weights differ
+	}{
+		{name: "again", chain: true},
+		{name: "one thread", env: []string{"GOMAXPROCS=1"}, chain: true},
+		{name: "one shard", args: []string{"--set", "stages.rl.rollout.groups_per_shard=0"}, chain: true},
+		{name: "a group a shard, small micro-batches", args: []string{"--set", "stages.rl.rollout.groups_per_shard=1", "--set", "stages.rl.trainer.micro_batch_tokens=128"}},
+		{name: "another seed", args: []string{"--set", "seed=2"}, other: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := launch(t, t.TempDir(), c.env, append([]string{"run", tiny, "--json"}, c.args...)...).finish()
+			if (got.WeightsSHA256 == want.WeightsSHA256) == c.other {
+				t.Errorf("weights %.16s, undisturbed %.16s", got.WeightsSHA256, want.WeightsSHA256)
+			}
+			if c.other && got.Chain == want.Chain || c.chain && got.Chain != want.Chain {
+				t.Errorf("chain %.16s, undisturbed %.16s", got.Chain, want.Chain)
+			}
+		})
+	}
+}
+
+// TestKill kills runs at random moments after the first line, on the way to
+// which anything may be half done, and goes on with them.
+func TestKill(t *testing.T) {
+	want := undisturbed(t)
+	random := rand.New(rand.NewPCG(20, 26))
+	var waits []time.Duration
+	for run := range 2 {
+		home := t.TempDir()
+		args := []string{"run", tiny, "--json"}
+		for range 4 {
+			p := launch(t, home, nil, args...)
+			p.awaitFirst()
+			after := time.Duration(random.Float64() * 0.6 * float64(reference.takes))
+			if len(waits) > 0 || args[0] == "resume" { // what was under way is noticed missing only after a while
+				after += time.Duration(random.Float64() * float64(5*time.Second))
+			}
+			select {
+			case <-p.ended:
+			case <-time.After(after):
+				p.kill()
+			}
+			last := event{Event: "nothing"}
+			if events := p.seen(); len(events) > 1 {
+				last = events[len(events)-1]
+			}
+			t.Logf("run %d: %s, killed %v after its first line, at %s %s %d", run, args[0], after.Round(time.Millisecond), last.Event, last.Stage, last.Step)
+			if d, ok := p.firstProgress(); ok && args[0] == "resume" {
+				waits = append(waits, d)
+			}
+			args = []string{"resume", "tiny", "--json"}
+		}
+		p := launch(t, home, nil, args...)
+		same(t, "killed and resumed", p.finish(), want)
+		if d, ok := p.firstProgress(); ok {
+			waits = append(waits, d)
+		}
+	}
+	slices.Sort(waits)
+	t.Logf("from resume to new work, including the start of the servers: %v", waits)
+	if worst := waits[len(waits)-1]; worst > 20*time.Second {
+		t.Errorf("a killed run went on only after %v", worst)
+	}
+}
+
+// TestLost kills a run and removes files that a run survives.
+func TestLost(t *testing.T) {
+	want := undisturbed(t)
+	for _, c := range []struct {
+		name string
+		lose []string
+	}{
+		{"JetStream", []string{"nats"}},
+		{"Temporal", []string{"temporal.db", "temporal.db-wal", "temporal.db-shm"}},
+		{"both", []string{"nats", "temporal.db", "temporal.db-wal", "temporal.db-shm"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := t.TempDir()
+			p := launch(t, home, nil, "run", tiny, "--json")
+			p.awaitEvent("rl step 3", func(e event) bool { return e.Event == "step" && e.Step == 3 })
+			p.kill()
+			if _, err := os.Stat(filepath.Join(home, c.lose[0])); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range c.lose {
+				if err := os.RemoveAll(filepath.Join(home, f)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			same(t, "without "+c.name, launch(t, home, nil, "resume", "tiny", "--json").finish(), want)
+		})
+	}
+}
+
+// TestInterrupt: Ctrl-C finishes the step, saves, and says how to go on.
+func TestInterrupt(t *testing.T) {
+	want := undisturbed(t)
+	home := t.TempDir()
+	p := launch(t, home, nil, "run", tiny, "--json")
+	p.awaitEvent("rl step 2", func(e event) bool { return e.Event == "step" && e.Step == 2 })
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(); code != 130 {
+		t.Fatalf("exit code %d, want 130:\n%s", code, p.stderr.String())
+	}
+	if !strings.Contains(p.stderr.String(), "grouse resume tiny") {
+		t.Errorf("no word of how to go on:\n%s", p.stderr.String())
+	}
+	events := p.seen()
+	var stepped, saved int64
+	for _, e := range events {
+		if e.Stage == "rl" && e.Event == "step" {
+			stepped = e.Step
+		}
+		if e.Stage == "rl" && e.Event == "checkpoint" {
+			saved = e.Step
+		}
+	}
+	if stepped == 12 || saved != stepped {
+		t.Errorf("stopped after step %d, saved step %d", stepped, saved)
+	}
+	resumed := launch(t, home, nil, "resume", "tiny", "--json")
+	same(t, "interrupted and resumed", resumed.finish(), want)
+	for _, e := range resumed.seen() {
+		if e.Event == "step" && e.Step <= stepped {
+			t.Errorf("step %d was done again after the resume", e.Step)
+		}
+	}
+}
+
+// TestFinished: a finished run says again what it came to; another recipe under
+// its name is refused, with the difference.
+func TestFinished(t *testing.T) {
+	want := undisturbed(t)
+	began := time.Now()
+	p := launch(t, reference.home, nil, "run", tiny, "--json")
+	if got := p.finish(); got.raw != want.raw || len(p.lines) != 1 {
+		t.Errorf("said %q, want %q alone", p.lines, want.raw)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	p = launch(t, reference.home, nil, "run", tiny, "--json", "--set", "seed=2")
+	if code := p.wait(); code != 3 {
+		t.Errorf("another recipe: exit code %d, want 3", code)
+	}
+	for _, part := range []string{"seed: 1", "seed: 2", "--name"} {
+		if !strings.Contains(p.stderr.String(), part) {
+			t.Errorf("another recipe: no %q in\n%s", part, p.stderr.String())
+		}
+	}
+}
+
+// TestStale: with groups that older weights made, the same holds.
+func TestStale(t *testing.T) {
+	args := []string{"run", tiny, "--json", "--set", "stages.rl.rollout.max_staleness=1"}
+	want := launch(t, t.TempDir(), nil, args...).finish()
+	if want.WeightsSHA256 == undisturbed(t).WeightsSHA256 {
+		t.Error("max_staleness changed nothing")
+	}
+	home := t.TempDir()
+	for _, step := range []int64{1, 4, 9} {
+		p := launch(t, home, nil, args...)
+		p.awaitEvent("a step", func(e event) bool { return e.Event == "step" && e.Step >= step })
+		p.kill()
+		args = []string{"resume", "tiny", "--json"}
+	}
+	same(t, "one step behind", launch(t, home, nil, args...).finish(), want)
+}
+
+// TestOrchestration: what is neither generating, scoring nor training takes
+// little of a step.
+func TestOrchestration(t *testing.T) {
+	undisturbed(t)
+	var took []float64
+	for _, e := range reference.events {
+		if s, ok := e.Times["time/orchestration_s"]; ok && e.Event == "step" {
+			took = append(took, s)
+		}
+	}
+	slices.Sort(took)
+	if len(took) < 6 {
+		t.Fatalf("orchestration times of %d steps only", len(took))
+	}
+	median := took[len(took)/2]
+	t.Logf("orchestration: median %.0f ms a step, most %.0f ms", 1000*median, 1000*took[len(took)-1])
+	if median > 0.25 { // 0.1 on a quiet machine; CI's are not
+		t.Errorf("orchestration takes %.0f ms a step", 1000*median)
+	}
+}
