@@ -4,20 +4,16 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/chat"
 	"github.com/grouse-rl/grouse/internal/rng"
-	"github.com/grouse-rl/grouse/internal/tensor/cpu"
-	"github.com/grouse-rl/grouse/internal/worker"
 	"github.com/grouse-rl/grouse/rollout/engine"
-	"github.com/grouse-rl/grouse/trainer/checkpoint"
 )
 
 type chatCmd struct {
-	Model       string  `arg:"" help:"A run's name, or a model folder."`
+	Model       string  `arg:"" help:"${modelHelp}"`
 	System      string  `help:"System prompt." placeholder:"TEXT"`
 	Temperature float32 `help:"0 always takes the most probable token." default:"0.7"`
 	TopP        float32 `name:"top-p" default:"0.95" help:"Nucleus."`
@@ -27,16 +23,11 @@ type chatCmd struct {
 
 // Run reads lines from standard input and answers each as it is generated.
 func (c *chatCmd) Run(a *app) error {
-	dir, err := modelFolder(a.home, c.Model)
+	p, _, err := openModel(a, c.Model, "", true)
 	if err != nil {
 		return err
 	}
-	dev := cpu.New(0)
-	p, err := worker.OpenFolder(dev, dir, "")
-	if err != nil {
-		return err
-	}
-	e := engine.New(cpu.New(0), engine.Options{})
+	e := engine.New(device(), engine.Options{})
 	defer e.Close()
 	e.SetPolicy(p.Model, 0)
 	fmt.Fprintf(a.stderr, "%s, %s. An empty line or Ctrl-D ends.\n", c.Model, p.Model.Config)
@@ -81,23 +72,4 @@ func (c *chatCmd) Run(a *app) error {
 		fmt.Fprintln(a.stdout)
 		history = append(history, grouse.Message{Role: "assistant", Content: out[0].Text})
 	}
-}
-
-// modelFolder is the folder itself, or a run's newest whole checkpoint.
-func modelFolder(home, name string) (string, error) {
-	if strings.ContainsAny(name, `/\.`) {
-		return name, nil
-	}
-	if _, err := worker.LoadRecipe(home, name); err != nil {
-		return "", err
-	}
-	d, skipped, err := checkpoint.Latest(filepath.Join(worker.RunDir(home, name), "checkpoints"))
-	for _, s := range skipped {
-		fmt.Fprintf(os.Stderr, "grouse: %v\n", s)
-	}
-	if err != nil {
-		return "", err
-	}
-	defer d.Close()
-	return d.Path, nil
 }

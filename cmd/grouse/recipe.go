@@ -8,9 +8,10 @@ import (
 )
 
 type recipeCmd struct {
-	List  recipeListCmd  `cmd:"" help:"List the built-in recipes and presets."`
-	Show  recipeShowCmd  `cmd:"" help:"Print a recipe, or where each of its values comes from."`
-	Check recipeCheckCmd `cmd:"" help:"Check recipes without running them."`
+	List   recipeListCmd   `cmd:"" help:"List the built-in recipes and presets."`
+	Show   recipeShowCmd   `cmd:"" help:"Print a recipe, or where each of its values comes from."`
+	Check  recipeCheckCmd  `cmd:"" help:"Check recipes without running them."`
+	Schema recipeSchemaCmd `cmd:"" help:"Print the JSON Schema of recipes, for editors."`
 }
 
 type recipeListCmd struct{}
@@ -57,10 +58,31 @@ func (c *recipeShowCmd) Run(a *app) error {
 		return err
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KEY\tVALUE\tUNIT\tFROM\tSOURCE\tMEANING")
 	for _, l := range lines {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Path, l.Value, l.Origin, l.Source)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Path, l.Value, l.Unit, l.Origin, l.Source, l.About)
 	}
 	return w.Flush()
+}
+
+type recipeSchemaCmd struct{}
+
+// Help is shown by `grouse recipe schema --help`.
+func (*recipeSchemaCmd) Help() string {
+	return `Example:
+  grouse recipe schema > grouse.schema.json
+and at the top of a recipe, for editors with a YAML language server:
+  # yaml-language-server: $schema=grouse.schema.json`
+}
+
+// Run prints the schema.
+func (*recipeSchemaCmd) Run(a *app) error {
+	raw, err := config.Schema()
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(raw)
+	return err
 }
 
 type recipeCheckCmd struct {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"maps"
 
@@ -15,20 +16,28 @@ type Line struct {
 	Prompt grouse.Prompt
 }
 
+// ReadOptions say how rows become token ids.
+type ReadOptions struct {
+	Home   string // where pulled data sets are
+	System string // system prompt
+	Plain  bool   // no chat template
+	Text   bool   // the column text comes before prompt and messages
+}
+
 // ReadLines reads the rows of a file of the columns token_ids (as they are),
-// text (as it is, with what the tokenizer puts around), or prompt or messages (in
-// the chat template unless plain). home is where pulled data sets are.
-func (p *Policy) ReadLines(home string, spec grouse.DataSpec, system string, plain bool) ([]Line, error) {
+// prompt or messages (in the chat template unless plain), or text (as it is, with
+// what the tokenizer puts around it).
+func (p *Policy) ReadLines(spec grouse.DataSpec, o ReadOptions) ([]Line, error) {
 	used := *p
-	if plain {
+	if o.Plain {
 		if err := used.setTemplate(""); err != nil {
 			return nil, err
 		}
 	}
-	reader := &prompts{home: home, policy: &used}
+	reader := &prompts{home: o.Home, policy: &used}
 	var lines []Line
-	_, err := data.Load(spec, data.Options{Hub: pulledTables(home), Check: func(r data.Row) error {
-		l, err := used.line(reader, r, spec, system)
+	_, err := data.Load(spec, data.Options{Hub: pulledTables(o.Home), Check: func(r data.Row) error {
+		l, err := used.line(reader, r, spec, o)
 		if err != nil {
 			return err
 		}
@@ -43,32 +52,54 @@ func (p *Policy) ReadLines(home string, spec grouse.DataSpec, system string, pla
 	return lines, err
 }
 
-func (p *Policy) line(reader *prompts, r data.Row, spec grouse.DataSpec, system string) (Line, error) {
+// EvalPrompts returns the held-out prompts of the run that l is a checkpoint of.
+func (l *Located) EvalPrompts(p *Policy, home string) ([]grouse.Prompt, error) {
+	spec := l.Run.Spec
+	held, err := (&prompts{spec: spec, dir: RunDir(home, spec.Name), base: l.Run.Base, home: home, policy: p}).Eval(context.Background())
+	out := make([]grouse.Prompt, len(held))
+	for i, c := range held {
+		out[i] = c.Prompt
+	}
+	return out, err
+}
+
+func (p *Policy) line(reader *prompts, r data.Row, spec grouse.DataSpec, o ReadOptions) (Line, error) {
 	var l Line
 	if v, ok := r.Columns["token_ids"]; ok {
 		ids, err := tokenIDs(v)
 		l.IDs = ids
+		if err != nil {
+			return l, err
+		}
 		l.Prompt = grouse.Prompt{RowID: r.ID, TokenIDs: ids, Columns: r.Columns}
+		if spec.Answer != "" {
+			l.Prompt.Columns, err = withAnswer(r.Columns, spec.Answer)
+		}
 		return l, err
 	}
 	if p.Tokenizer == nil {
 		return l, fmt.Errorf("the model has no tokenizer.json: only rows of token_ids can be used")
 	}
-	if text, ok := r.Columns["text"].(string); ok && spec.Prompt == "" {
+	prompted := r.Columns["prompt"] != nil || r.Columns["messages"] != nil
+	if text, ok := r.Columns["text"].(string); ok && spec.Prompt == "" && (o.Text || !prompted) {
 		l.Text, l.IDs = text, p.Tokenizer.Encode(text, true)
 		l.Prompt = grouse.Prompt{RowID: r.ID, Text: text, TokenIDs: l.IDs, Columns: r.Columns}
 		if len(l.IDs) == 0 {
 			return l, fmt.Errorf("the text has no tokens")
 		}
-		return l, nil
+		var err error
+		if spec.Answer != "" {
+			l.Prompt.Columns, err = withAnswer(r.Columns, spec.Answer)
+		}
+		return l, err
 	}
-	d := &grouse.Domain{Data: spec, System: system}
+	d := &grouse.Domain{Data: spec, System: o.System}
 	if d.Data.Prompt == "" {
 		d.Data.Prompt = "prompt"
 		if _, ok := r.Columns["messages"]; ok && r.Columns["prompt"] == nil {
 			d.Data.Prompt = "messages"
 		}
-		if r.Columns[d.Data.Prompt] == nil {
+		if !prompted {
 			return l, fmt.Errorf("no column prompt, messages, text or token_ids")
 		}
 	}
