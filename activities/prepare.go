@@ -126,6 +126,7 @@ type BeginStageOutput struct {
 	EvalRoutes     []ScoreRoute        `json:"eval_routes"`
 	GroupsPerShard int                 `json:"groups_per_shard"`
 	Draws          []DrawPromptsOutput `json:"draws"`
+	Recent         []grouse.PolicyRef  `json:"recent,omitempty"` // the newest in.Ahead versions of the stage, oldest first
 }
 
 // BeginStage prepares weights and optimizer for a stage that may have begun
@@ -161,6 +162,9 @@ func (t *Trainer) BeginStage(ctx context.Context, in BeginStageInput) (BeginStag
 			}
 		}
 		out.Policy = t.at
+		if out.Recent, err = t.recent(in.Stage, t.at.Version, in.Ahead); err != nil {
+			return out, err
+		}
 		if out.Routes, err = t.Router.ScoreRoutes(ctx, stage.Domains); err != nil {
 			return out, err
 		}
@@ -184,6 +188,22 @@ func (t *Trainer) BeginStage(ctx context.Context, in BeginStageInput) (BeginStag
 		}
 		return out, nil
 	})
+}
+
+// recent returns the n versions of a stage up to last, oldest first: samplers
+// that work behind are asked for them by chain.
+func (t *Trainer) recent(stage int, last int64, n int) ([]grouse.PolicyRef, error) {
+	marks, err := t.timeline()
+	if err != nil {
+		return nil, err
+	}
+	var refs []grouse.PolicyRef
+	for _, m := range marks {
+		if m.after.Stage == stage && m.after.Version <= last && m.after.Version > last-int64(n) {
+			refs = append(refs, m.after)
+		}
+	}
+	return refs, nil
 }
 
 func (t *Trainer) unprepared(stage int) error {

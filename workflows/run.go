@@ -153,7 +153,9 @@ func (r *run) begin(ctx workflow.Context) error {
 		return failed(r.doing, err)
 	}
 	r.Begun, r.Policy = true, out.Policy
-	r.Recent = []grouse.PolicyRef{out.Policy}
+	if r.Recent = out.Recent; len(r.Recent) == 0 {
+		r.Recent = []grouse.PolicyRef{out.Policy}
+	}
 	r.Routes, r.EvalRoutes, r.GroupsPerShard, r.Draws = out.Routes, out.EvalRoutes, out.GroupsPerShard, out.Draws
 	r.PrevEnd = 0
 	return r.tell(ctx)

@@ -28,6 +28,9 @@ type Options struct {
 	Bus      *natsbus.Bus
 	Rewards  *rewards.Registry
 	Threads  int // of each device; 0: all cores
+	// Share puts every version of the weights on the bus, and fetches from there
+	// what no trainer of this process has: rollout workers may then be elsewhere.
+	Share bool
 	// Listen is told what happens to the runs that this host trains.
 	Listen func(activities.Event)
 }
@@ -36,6 +39,7 @@ type Options struct {
 type Host struct {
 	opts    Options
 	store   store
+	weights *weights // nil unless shared
 	sampler *sampler
 	scorer  *scorer
 
@@ -46,7 +50,10 @@ type Host struct {
 // New returns a host that has not started anything.
 func New(o Options) *Host {
 	h := &Host{opts: o}
-	h.sampler = &sampler{dev: h.device, policies: &h.store}
+	if o.Share {
+		h.weights = &weights{bus: o.Bus, dev: h.device}
+	}
+	h.sampler = &sampler{dev: h.device, policies: policies{&h.store, h.weights}}
 	h.scorer = &scorer{registry: o.Rewards, parallel: 4}
 	return h
 }
@@ -166,6 +173,7 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 		led.Close()
 		return nil, err
 	}
+	l.share = h.weights
 	t := activities.NewTrainer(&activities.Trainer{
 		Run: run, Policy: l, Checkpoints: l, Prompts: l.data, Ledger: led, Bus: h.opts.Bus, Codec: codec{}, Router: h.scorer,
 		Observer: newObserver(dir, h.opts.Listen),

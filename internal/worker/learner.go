@@ -34,6 +34,7 @@ type learner struct {
 	home   string
 	dev    tensor.Device
 	store  *store
+	share  *weights // nil: samplers are in this process
 	policy *Policy
 	data   *prompts
 
@@ -238,21 +239,26 @@ func (s *shuffled) at(i int64) int {
 
 // Publish hands the weights to samplers. With a fixed lag each version is a
 // copy; without, samplers read the trainer's own weights between steps.
-func (l *learner) Publish(_ context.Context, ref grouse.PolicyRef) error {
+func (l *learner) Publish(ctx context.Context, ref grouse.PolicyRef) error {
 	lag := 0
 	if ref.Stage >= 0 {
 		lag = l.spec.Stages[ref.Stage].Rollout.MaxStaleness
 	}
 	p := l.policy
 	if lag > 0 {
-		if _, err := l.store.get(l.spec.Name, ref); err == nil {
+		if have, err := l.store.get(l.spec.Name, ref); err == nil && l.share == nil {
 			return nil
+		} else if err == nil {
+			return l.share.publish(ctx, l.spec.Name, ref, have, lag+1)
 		}
 		copied := *l.policy
 		copied.Model = l.policy.Model.Clone()
 		p = &copied
 	}
 	l.store.put(l.spec.Name, ref, p, lag+1)
+	if l.share != nil {
+		return l.share.publish(ctx, l.spec.Name, ref, p, lag+1)
+	}
 	return nil
 }
 

@@ -15,9 +15,7 @@ import (
 // sampler makes completions on our own engine.
 type sampler struct {
 	dev      func() tensor.Device
-	policies interface {
-		get(run string, ref grouse.PolicyRef) (*Policy, error)
-	}
+	policies policies
 
 	mu      sync.Mutex // one shard at a time: the engine batches within it
 	engine  *engine.Engine
@@ -32,7 +30,7 @@ var _ activities.Sampler = (*sampler)(nil)
 func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, progress func(int)) ([]grouse.Group, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.policies.get(req.Run, req.Policy)
+	p, err := s.policies.get(ctx, req.Run, req.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +49,7 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 	}
 	// The weights may have been trained on while this shard, which somebody else
 	// had finished meanwhile, was still at work.
-	if again, err := s.policies.get(req.Run, req.Policy); err != nil || again != p {
+	if again, err := s.policies.get(ctx, req.Run, req.Policy); err != nil || again != p {
 		return nil, grouse.Errorf(grouse.Stale, "run %s: version %d of the policy is gone", req.Run, req.Policy.Version)
 	}
 	groups := make([]grouse.Group, len(reqs))

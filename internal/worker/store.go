@@ -35,12 +35,13 @@ func (s *store) put(run string, ref grouse.PolicyRef, p *Policy, keep int) {
 	s.runs[run] = list[max(0, len(list)-keep):]
 }
 
-// get returns a published policy, NotFound if it is not here.
+// get returns a published policy, of any chain if ref has none, NotFound if it
+// is not here.
 func (s *store) get(run string, ref grouse.PolicyRef) (*Policy, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, have := range s.runs[run] {
-		if have.ref == ref {
+		if have.ref == ref || ref.Chain == "" && have.ref.Stage == ref.Stage && have.ref.Version == ref.Version {
 			return have.policy, nil
 		}
 	}
