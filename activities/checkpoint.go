@@ -27,7 +27,7 @@ func (t *Trainer) Checkpoint(ctx context.Context, in CheckpointInput) (Checkpoin
 		if err := t.ensure(ctx, in.Policy); err != nil {
 			return out, err
 		}
-		rec, err := t.Checkpoints.Save(ctx, SaveRequest{Policy: in.Policy, Last: in.Last})
+		rec, err := t.Checkpoints.Save(ctx, SaveRequest(in))
 		if err != nil {
 			return out, fmt.Errorf("checkpoint stage %d, step %d: %w", in.Policy.Stage, in.Policy.Version, err)
 		}

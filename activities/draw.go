@@ -131,9 +131,9 @@ func spread(block []Candidate) []Candidate {
 
 // solveRates keeps what the ledger says of how well prompts are solved.
 type solveRates struct {
-	stage, seen int // stage, and group records of it that are counted
-	head        int64
-	rows        map[string]grouse.SolveRecord
+	stage int
+	head  int64 // steps of the stage that are counted
+	rows  map[string]grouse.SolveRecord
 }
 
 // upTo returns the solve rates as of head completed steps of a stage.

@@ -189,11 +189,3 @@ func rowAdamWGeneric(p, g, m, v []float32, c *[9]float32) {
 		p[i] = float32(p[i]*c[8]) - float32(mv*c[7])/den
 	}
 }
-
-func transpose8Generic(dst []float32, ldd int, src []float32, lds int) {
-	for i := range 8 {
-		for j := range 8 {
-			dst[j*ldd+i] = src[i*lds+j]
-		}
-	}
-}
