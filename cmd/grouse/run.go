@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -28,6 +29,7 @@ type runCmd struct {
 	Name   string   `help:"Name of the run; the recipe's unless given." placeholder:"NAME"`
 	Set    []string `help:"Override a key: --set seed=3 --set stages.rl.steps=50." placeholder:"KEY=VALUE" sep:"none"`
 	JSON   bool     `name:"json" help:"One JSON object a line on stdout."`
+	Roles  []string `help:"What this process serves: workflows, rollout, reward, trainer, or none. The rest is left to grouse worker." default:"workflows,rollout,reward,trainer" placeholder:"ROLE"`
 	serverFlags
 }
 
@@ -51,12 +53,13 @@ func (c *runCmd) Run(a *app) error {
 	if err := worker.SaveRecipe(a.home, r); err != nil {
 		return err
 	}
-	return drive(a, r, c.JSON, c.serverFlags)
+	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
 }
 
 type resumeCmd struct {
-	Name string `arg:"" help:"Name of the run."`
-	JSON bool   `name:"json" help:"One JSON object a line on stdout."`
+	Name  string   `arg:"" help:"Name of the run."`
+	JSON  bool     `name:"json" help:"One JSON object a line on stdout."`
+	Roles []string `help:"What this process serves: workflows, rollout, reward, trainer, or none. The rest is left to grouse worker." default:"workflows,rollout,reward,trainer" placeholder:"ROLE"`
 	serverFlags
 }
 
@@ -66,7 +69,7 @@ func (c *resumeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return drive(a, r, c.JSON, c.serverFlags)
+	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
 }
 
 // doneFile keeps the done line of a finished run.
@@ -83,7 +86,7 @@ type done struct {
 }
 
 // drive runs a run to its end in this process, with whatever it needs.
-func drive(a *app, r *config.Resolved, asJSON bool, f serverFlags) error {
+func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlags) error {
 	name := r.Spec.Name
 	v := newView(a, r.Spec, asJSON)
 	defer v.close()
@@ -104,14 +107,24 @@ func drive(a *app, r *config.Resolved, asJSON bool, f serverFlags) error {
 	v.addresses(s.info, name)
 	host := s.host(a, v.event)
 	defer host.Stop()
-	if err := host.Start(worker.RoleWorkflows, worker.RoleRollout, worker.RoleReward); err != nil {
-		return err
-	}
-	stopTrainer, err := host.Train(r)
+	queues, train, err := splitRoles(roles)
 	if err != nil {
 		return err
 	}
-	defer stopTrainer()
+	if s.own != nil && (!train || len(queues) < len(worker.Roles)) {
+		return grouse.Errorf(grouse.Invalid, "--roles leaves work to other processes, which cannot reach the servers inside this one").
+			WithFix("start `grouse serve` first, or name servers with --temporal and --nats")
+	}
+	if err := host.Start(queues...); err != nil {
+		return err
+	}
+	if train {
+		stopTrainer, err := host.Train(r)
+		if err != nil {
+			return err
+		}
+		defer stopTrainer()
+	}
 	run, err := startWorkflow(a.ctx, s, r.Spec)
 	if err != nil {
 		return err
@@ -142,15 +155,32 @@ func drive(a *app, r *config.Resolved, asJSON bool, f serverFlags) error {
 	return grouse.Errorf(grouse.Internal, "the run ended in state %s", state.State)
 }
 
+// splitRoles tells the shared queues from the run's trainer.
+func splitRoles(roles []string) (queues []string, train bool, err error) {
+	for _, role := range roles {
+		switch {
+		case role == worker.RoleTrainer:
+			train = true
+		case slices.Contains(worker.Roles, role):
+			queues = append(queues, role)
+		case role != "none" || len(roles) > 1:
+			return nil, false, grouse.Errorf(grouse.Invalid, "unknown role %q", role).WithFix("roles: workflows, rollout, reward, trainer, or none alone")
+		}
+	}
+	return queues, train, nil
+}
+
 // startWorkflow starts the run's workflow, or finds it running.
 func startWorkflow(ctx context.Context, s *servers, spec grouse.RunSpec) (client.WorkflowRun, error) {
 	o := client.StartWorkflowOptions{
 		ID: spec.Name, TaskQueue: activities.WorkflowQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:            fmt.Sprintf("%s · %s", spec.Name, spec.Recipe),
-		StaticDetails:            spec.Description,
-		Memo:                     map[string]any{"recipe": spec.Recipe, "description": spec.Description},
+		// Of a worker that was killed in the middle of one, and that nobody misses before.
+		WorkflowTaskTimeout: 5 * time.Second,
+		StaticSummary:       fmt.Sprintf("%s · %s", spec.Name, spec.Recipe),
+		StaticDetails:       spec.Description,
+		Memo:                map[string]any{"recipe": spec.Recipe, "description": spec.Description},
 	}
 	if s.search {
 		o.TypedSearchAttributes = temporal.NewSearchAttributes(

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/devserver"
 	"github.com/grouse-rl/grouse/internal/worker"
 )
@@ -39,7 +40,7 @@ func wait(a *app) {
 }
 
 type workerCmd struct {
-	Queues []string `help:"What to serve: workflows, rollout, reward." default:"workflows,rollout,reward" placeholder:"ROLE"`
+	Queues []string `help:"What to serve: workflows, rollout, reward, or none." default:"workflows,rollout,reward" placeholder:"ROLE"`
 	Train  string   `help:"Serve the trainer of this run too; its folder is under --home." placeholder:"RUN"`
 	serverFlags
 }
@@ -53,7 +54,14 @@ func (c *workerCmd) Run(a *app) error {
 	defer s.close()
 	host := s.host(a, nil)
 	defer host.Stop()
-	if err := host.Start(c.Queues...); err != nil {
+	queues, train, err := splitRoles(c.Queues)
+	if err == nil && train {
+		err = grouse.Errorf(grouse.Invalid, "a trainer belongs to a run").WithFix("name the run: --train RUN")
+	}
+	if err != nil {
+		return err
+	}
+	if err := host.Start(queues...); err != nil {
 		return err
 	}
 	if c.Train != "" {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/worker"
@@ -65,7 +66,11 @@ const (
 	RoleWorkflows = "workflows"
 	RoleRollout   = "rollout"
 	RoleReward    = "reward"
+	RoleTrainer   = "trainer" // of one run: Train
 )
+
+// Roles are those whose queues all runs share.
+var Roles = []string{RoleWorkflows, RoleRollout, RoleReward}
 
 // Start serves the queues of the roles.
 func (h *Host) Start(roles ...string) error {
@@ -73,7 +78,8 @@ func (h *Host) Start(roles ...string) error {
 		var w sdk.Worker
 		switch role {
 		case RoleWorkflows:
-			w = sdk.New(h.opts.Temporal, activities.WorkflowQueue, sdk.Options{Identity: identity(role), MaxConcurrentLocalActivityExecutionSize: 16})
+			w = sdk.New(h.opts.Temporal, activities.WorkflowQueue, sdk.Options{Identity: identity(role), MaxConcurrentLocalActivityExecutionSize: 16,
+				StickyScheduleToStartTimeout: 2 * time.Second}) // then another worker goes on for one that was killed
 			w.RegisterWorkflow(workflows.Run)
 			w.RegisterWorkflow(workflows.Eval)
 			w.RegisterActivity(h.rewards())
