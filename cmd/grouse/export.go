@@ -71,9 +71,15 @@ func (c *exportCmd) gguf(p *worker.Policy, at *worker.Located) error {
 		return grouse.Errorf(grouse.Invalid, "export gguf: %s has no tokenizer", at.Path).WithFix("--format hf writes any model")
 	}
 	name := strings.TrimSuffix(filepath.Base(c.Out), ".gguf")
-	return durable.Write(c.Out, func(w io.Writer) error {
-		return gguf.Export(w, gguf.ExportInput{Name: name, Config: p.Files["config.json"], Tokenizer: p.Files, Weights: weightsOf(p.Model), Type: kind})
+	var refused error
+	err := durable.Write(c.Out, func(w io.Writer) error {
+		refused = gguf.Export(w, gguf.ExportInput{Name: name, Config: p.Files["config.json"], Tokenizer: p.Files, Weights: weightsOf(p.Model), Type: kind})
+		return refused
 	})
+	if grouse.KindOf(refused) == grouse.Invalid { // nothing is wrong with the disk
+		return refused
+	}
+	return err
 }
 
 // weights gives a model's tensors by name.

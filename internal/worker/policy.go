@@ -165,6 +165,10 @@ func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy,
 		cfg["vocab_size"] = tok.VocabSize()
 	}
 	cfg["eos_token_id"], cfg["pad_token_id"], cfg["bos_token_id"] = tok.EOS(), tok.PAD(), nil
+	if arch, ok := cfg["architectures"].([]any); ok && len(arch) == 1 && cfg["model_type"] == nil {
+		// transformers goes by it: LlamaForCausalLM is a llama.
+		cfg["model_type"] = strings.ToLower(strings.TrimSuffix(fmt.Sprint(arch[0]), "ForCausalLM"))
+	}
 	if raw, err = json.MarshalIndent(cfg, "", "  "); err != nil {
 		return nil, grouse.Errorf(grouse.Invalid, "model.tiny: %w", err)
 	}
