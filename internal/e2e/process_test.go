@@ -202,12 +202,15 @@ func (p *process) finish() event {
 	return events[len(events)-1]
 }
 
-// firstProgress is how long it took from the start to the first thing that the
-// run had not done before.
-func (p *process) firstProgress() (time.Duration, bool) {
+func isWork(e event) bool {
+	return e.Event == "step" || e.Event == "sft" || e.Event == "eval" || e.Event == "checkpoint"
+}
+
+// firstWork is how long it took from the start of the process to the first
+// thing that the run had not done before.
+func (p *process) firstWork() (time.Duration, bool) {
 	for _, e := range p.seen() {
-		switch e.Event {
-		case "step", "sft", "eval", "checkpoint", "done":
+		if isWork(e) {
 			return e.at.Sub(p.began), true
 		}
 	}
