@@ -47,7 +47,7 @@ func TestPassAtKIsTheMeanOverSubsets(t *testing.T) {
 }
 
 func TestIntervals(t *testing.T) {
-	// Wilson's interval of 8 in 10 and of 0 in 10 (statsmodels' proportion_confint).
+	// Wilson's interval of 8 in 10 and of 0 in 10 (scipy's binomtest(...).proportion_ci).
 	for _, c := range []struct {
 		p         float64
 		n         int
