@@ -66,7 +66,6 @@ type evalReport struct {
 
 // evalWork is what is to be done.
 type evalWork struct {
-	model     string
 	data      string
 	prompts   []grouse.Prompt
 	rewards   []grouse.RewardSpec
@@ -79,7 +78,7 @@ type evalWork struct {
 
 // Run evaluates a model.
 func (c *evalCmd) Run(a *app) error {
-	p, at, err := openModel(a, c.Model, "", false)
+	p, at, err := openModel(a, c.Model, "", true)
 	if err != nil {
 		return err
 	}
@@ -115,7 +114,7 @@ func (c *evalCmd) Run(a *app) error {
 
 // plan joins the flags with what the run, if it is one, says of evaluation.
 func (c *evalCmd) plan(a *app, p *worker.Policy, at *worker.Located) (*evalWork, error) {
-	w := &evalWork{model: c.Model, n: 1, tokens: 512, sampling: grouse.Sampling{Temperature: 1, TopP: 1}, stop: c.Stop, key: rng.NewKey(rng.Eval, "eval", c.seed(0))}
+	w := &evalWork{n: 1, tokens: 512, sampling: grouse.Sampling{Temperature: 1, TopP: 1}, stop: c.Stop, key: rng.NewKey(rng.Eval, "eval", c.seed(0))}
 	var own []grouse.Domain
 	if at.Run != nil {
 		spec := at.Run.Spec

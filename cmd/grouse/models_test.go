@@ -12,11 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/safetensors"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 	"github.com/grouse-rl/grouse/internal/tokenizer"
+	"github.com/grouse-rl/grouse/internal/worker"
 )
 
 const testModels = "../../internal/model/testdata"
@@ -278,6 +280,10 @@ func TestExportKeepsEveryCompletion(t *testing.T) {
 	}
 	if got := generate(folder); got != want {
 		t.Errorf("hf:\n%swant\n%s", got, want)
+	}
+	// A recipe names the file as people do, relative to its folder.
+	if p, err := worker.OpenPolicy(cpu.New(1), grouse.ModelSpec{Path: "m.gguf"}, out, home, 1); err != nil || p.Tokenizer == nil || p.Template.Plain() || p.Files["tokenizer.json"] == nil {
+		t.Errorf("recipe: %+v %v", p, err)
 	}
 	if got := generate(dir, "--plain"); got == want || len(jsonLines[completionJSON](t, got)) != 4 {
 		t.Errorf("--plain: %s", got)

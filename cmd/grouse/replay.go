@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
 
 	"github.com/grouse-rl/grouse"
@@ -20,7 +21,8 @@ type replayCmd struct {
 func (c *replayCmd) Help() string {
 	return `Makes the run's weights again from the beginning, out of the batches in its ledger: nothing is
 generated, nothing is judged, and nothing is written to the run. The chain of hashes is compared at
-every step, the weights at every checkpoint. Exit code 5 with the first difference.
+every step, the weights at every checkpoint. Exit code 5 with the first difference. The scratch
+folder, in $TMPDIR, needs the room of a checkpoint.
 
 Examples:
   grouse replay quickstart
@@ -38,9 +40,11 @@ func (c *replayCmd) Run(a *app) error {
 		return grouse.Errorf(grouse.Unavailable, "replay: %w", err)
 	}
 	defer os.RemoveAll(scratch)
+	ctx, cancel := signal.NotifyContext(a.ctx, os.Interrupt) // the scratch folder goes, whatever happens
+	defer cancel()
 	began, told := time.Now(), time.Now()
 	var b *bar
-	out, err := worker.Replay(a.ctx, device(), r, worker.ReplayOptions{Home: a.home, Scratch: scratch, To: c.To, Each: func(d activities.Replayed) {
+	out, err := worker.Replay(ctx, device(), r, worker.ReplayOptions{Home: a.home, Scratch: scratch, To: c.To, Each: func(d activities.Replayed) {
 		if b == nil {
 			b = newBar(a, c.JSON, "replay", int64(d.Of))
 		}

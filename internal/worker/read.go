@@ -12,7 +12,6 @@ import (
 // Line is a row of a file that generate or logprobs reads.
 type Line struct {
 	IDs    []int32
-	Text   string // "" for rows of token_ids
 	Prompt grouse.Prompt
 }
 
@@ -82,7 +81,7 @@ func (p *Policy) line(reader *prompts, r data.Row, spec grouse.DataSpec, o ReadO
 	}
 	prompted := r.Columns["prompt"] != nil || r.Columns["messages"] != nil
 	if text, ok := r.Columns["text"].(string); ok && spec.Prompt == "" && (o.Text || !prompted) {
-		l.Text, l.IDs = text, p.Tokenizer.Encode(text, true)
+		l.IDs = p.Tokenizer.Encode(text, true)
 		l.Prompt = grouse.Prompt{RowID: r.ID, Text: text, TokenIDs: l.IDs, Columns: r.Columns}
 		if len(l.IDs) == 0 {
 			return l, fmt.Errorf("the text has no tokens")
@@ -104,7 +103,7 @@ func (p *Policy) line(reader *prompts, r data.Row, spec grouse.DataSpec, o ReadO
 		}
 	}
 	prompt, err := reader.render(r, d)
-	l.Prompt, l.Text, l.IDs = prompt, prompt.Text, prompt.TokenIDs
+	l.Prompt, l.IDs = prompt, prompt.TokenIDs
 	return l, err
 }
 
