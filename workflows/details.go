@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/temporal"
@@ -107,29 +108,51 @@ func (r *run) details() string {
 		b.WriteString(fmt.Sprintf("eval at step %d: %s %.3f on %d prompts\n", e.Step, e.Metric, e.Value, e.Prompts))
 	}
 	if len(r.Rows) > 0 {
-		columns := []string{"reward", "accuracy", "kl", "entropy", "loss", "completions/mean_length", "step_time", "time/orchestration_s"}
-		titles := []string{"reward", "accuracy", "kl", "entropy", "loss", "length", "s", "orch s"}
-		b.WriteString(fmt.Sprintf("\n%7s", "step"))
-		for _, t := range titles {
-			b.WriteString(fmt.Sprintf("%10s", t))
+		b.WriteString(table(r.Rows))
+		if _, ok := r.Rows[len(r.Rows)-1].Stats["reward"]; ok {
+			b.WriteString(fmt.Sprintf("\nreward %s\n", sparkline(r.Rows, "reward")))
 		}
-		for _, row := range r.Rows {
-			b.WriteString(fmt.Sprintf("\n%7d", row.Step))
-			for _, name := range columns {
-				v, ok := row.Stats[name]
-				if !ok {
-					v, ok = row.Times[name]
-				}
-				if !ok {
-					b.WriteString(fmt.Sprintf("%10s", ""))
-					continue
-				}
-				b.WriteString(fmt.Sprintf("%10s", short(v)))
-			}
-		}
-		b.WriteString(fmt.Sprintf("\n\nreward %s\n", sparkline(r.Rows, "reward")))
 	}
 	b.WriteString("```\n")
+	return b.String()
+}
+
+// tableColumns are what the table can show. Those that no row has are left out;
+// the page has room for some sixty characters.
+var tableColumns = []struct{ title, name string }{
+	{"reward", "reward"}, {"kl", "kl"}, {"entropy", "entropy"}, {"loss", "loss"},
+	{"length", "completions/mean_length"}, {"s", "step_time"}, {"orch s", "time/orchestration_s"},
+}
+
+// table is the rows in fixed width, one line each.
+func table(rows []StepRow) string {
+	value := func(row StepRow, name string) (float64, bool) {
+		v, ok := row.Stats[name]
+		if !ok {
+			v, ok = row.Times[name]
+		}
+		return v, ok
+	}
+	var b strings.Builder
+	b.WriteString(fmt.Sprintf("\n%6s", "step"))
+	var shown []string
+	for _, c := range tableColumns {
+		if slices.ContainsFunc(rows, func(row StepRow) bool { _, ok := value(row, c.name); return ok }) {
+			b.WriteString(fmt.Sprintf("%8s", c.title))
+			shown = append(shown, c.name)
+		}
+	}
+	for _, row := range rows {
+		b.WriteString(fmt.Sprintf("\n%6d", row.Step))
+		for _, name := range shown {
+			text := ""
+			if v, ok := value(row, name); ok {
+				text = short(v)
+			}
+			b.WriteString(fmt.Sprintf("%8s", text))
+		}
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 

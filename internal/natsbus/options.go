@@ -29,7 +29,7 @@ type Options struct {
 	SharedDir string        // folder that every role of the run can read and write; "": none
 	Inline    int           // largest payload inside a message, bytes; 0: 4 MiB, or what the server takes if less
 	MaxAge    time.Duration // older messages are dropped; 0: 7 days
-	MaxBytes  int64         // the oldest messages of a stream are dropped over it; 0: 16 GiB
+	MaxBytes  int64         // the oldest messages of a stream are dropped over it, and the server reserves as much disk for it; 0: no limit
 	Replicas  int           // of the streams, in a NATS cluster; 0: 1
 
 	// OnDivergence is told that key was published again with other bytes than
@@ -41,7 +41,7 @@ const (
 	defaultInline   = 4 << 20
 	headerRoom      = 4 << 10
 	defaultMaxAge   = 7 * 24 * time.Hour
-	defaultMaxBytes = 16 << 30
+	defaultMaxBytes = -1 // a run drops its batches after each step
 	defaultTimeout  = 30 * time.Second
 )
 
