@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -36,7 +35,8 @@ type view struct {
 	stage    int
 	last     map[string]bool // events shown
 	rewards  []float64
-	lines    []string // below the bar
+	text     []*mpb.Bar // the lines below the bar
+	lines    []string   // what they say
 	quietFor time.Time
 }
 
@@ -150,25 +150,26 @@ func (v *view) enter(stage int) {
 	s := v.spec.Stages[stage]
 	what := map[grouse.StageKind]string{grouse.StageSFT: "supervised fine-tuning on worked examples", grouse.StageRL: "reinforcement learning (GRPO)", grouse.StageRejectionSampling: "rejection sampling"}[s.Kind]
 	v.print(fmt.Sprintf("── %s: %s, %d steps", s.Name, what, s.Steps))
-	v.rewards, v.lines = nil, nil
+	v.rewards = nil
 	if !v.live {
 		return
 	}
 	v.progress = mpb.New(mpb.WithOutput(v.a.stderr), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))
 	v.bar = v.progress.New(int64(s.Steps), mpb.BarStyle().Lbound("").Filler("█").Tip("█").Padding("░").Rbound(""),
 		mpb.PrependDecorators(decor.Name(s.Name+" "), decor.CountersNoUnit("%d/%d ")),
-		mpb.AppendDecorators(decor.Name(" "), decor.OnComplete(decor.AverageETA(decor.ET_STYLE_MMSS), "done"), decor.Name(" left")),
-		mpb.BarExtender(mpb.BarFillerFunc(func(w io.Writer, _ decor.Statistics) error {
+		mpb.AppendDecorators(decor.Name(" "), decor.OnComplete(decor.AverageETA(decor.ET_STYLE_MMSS), "done"), decor.Name(" left")))
+	below := 4
+	if s.Kind == grouse.StageSFT {
+		below = 1
+	}
+	v.lines, v.text = make([]string, below), nil
+	for i := range below {
+		v.text = append(v.text, v.progress.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
 			v.mu.Lock()
-			lines := v.lines
-			v.mu.Unlock()
-			for _, l := range lines {
-				if _, err := fmt.Fprintln(w, l); err != nil {
-					return err
-				}
-			}
-			return nil
-		}), false))
+			defer v.mu.Unlock()
+			return v.lines[i]
+		}))))
+	}
 }
 
 // leave ends the screen of a stage.
@@ -176,11 +177,13 @@ func (v *view) leave() {
 	if v.progress == nil {
 		return
 	}
-	p, b := v.progress, v.bar
-	v.progress, v.bar = nil, nil
-	v.mu.Unlock() // the extender takes the lock
-	if !b.Completed() {
-		b.Abort(false)
+	p, bars := v.progress, append([]*mpb.Bar{v.bar}, v.text...)
+	v.progress, v.bar, v.text = nil, nil, nil
+	v.mu.Unlock() // the lines below the bar take the lock
+	for _, b := range bars {
+		if !b.Completed() {
+			b.Abort(false)
+		}
 	}
 	p.Wait()
 	v.mu.Lock()
@@ -208,16 +211,13 @@ func (v *view) show(e activities.Event) {
 		v.print(fmt.Sprintf("%s %d/%d · %s", s.Name, e.Step, s.Steps, text))
 		return
 	}
-	lines := []string{"  " + text}
+	v.lines[0] = "  " + text
 	if e.Kind == "step" {
-		lines = append(lines, "  "+sparkline(v.rewards, 60)+"  reward", "  "+spent(e.Times))
+		v.lines[1], v.lines[2] = "  "+sparkline(v.rewards, 60)+"  reward", "  "+spent(e.Times)
 		if sample := sampleOf(e); sample != "" {
-			lines = append(lines, "  "+sample)
-		} else if len(v.lines) > 3 {
-			lines = append(lines, v.lines[3])
+			v.lines[3] = "  " + sample
 		}
 	}
-	v.lines = lines
 	v.bar.SetCurrent(e.Step)
 }
 

@@ -41,6 +41,7 @@ var (
 	every    = flag.Int("every", 25, "")
 	sftN     = flag.Int("sft-n", 500, "worked examples")
 	shown    = flag.Int("shown", 60, "of the 100 sums of two digits in the worked examples")
+	schedule = flag.String("schedule", "constant", "constant, linear or cosine")
 	warmup   = flag.Int("warmup", 10, "updates of warm-up")
 	waves    = flag.Int("waves", 3, "generation waves to fill a step")
 	format   = flag.Float64("format", 0, "reward of the format alone")
@@ -125,7 +126,7 @@ func main() {
 		LossAggregation: grouse.TokenMean, ImportanceSamplingLevel: grouse.LevelToken, PiOld: grouse.PiOldRollout, KLEstimator: grouse.KLNone,
 		EngineCorrection: grouse.EngineCorrection{Mode: "none"}, NumIterations: *iters, MiniBatches: *updates, FilterGroups: grouse.FilterTotal,
 	}}
-	stage.Trainer.LearningRate, stage.Trainer.WarmupSteps, stage.Trainer.Schedule = *lr, *warmup, "constant"
+	stage.Trainer.LearningRate, stage.Trainer.WarmupSteps, stage.Trainer.Schedule = *lr, *warmup, *schedule
 	t, err = trainer.New(m, stage)
 	check(err)
 	key := rng.NewKey(rng.Rollout, "rl", *seed)
