@@ -327,7 +327,7 @@ func certificates(t *testing.T, dir string) {
 // TestManyRuns: a run's stream takes the space it uses, not a share of the disk
 // that is set aside for it.
 func TestManyRuns(t *testing.T) {
-	b := open(t, natsbus.Options{Inline: 16})
+	b := open(t, natsbus.Options{InProcess: start(t, t.TempDir(), ""), Inline: 16})
 	for i := range 60 {
 		key := natsbus.Key(fmt.Sprintf("run-%d", i), natsbus.Rollouts, "1-000001", "w0")
 		if _, err := b.Publish(t.Context(), key, 1, []byte("more than goes into a message")); err != nil {
