@@ -3,6 +3,7 @@ package devserver
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/temporal"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -76,7 +79,8 @@ func startTemporal(ctx context.Context, dir string, mark schemaMark, port int, i
 		}},
 		PublicClient: config.PublicClient{HostPort: address},
 	}
-	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "warn", OutputFile: filepath.Join(dir, "logs", "temporal.log")}))
+	logPath := filepath.Join(dir, "logs", "temporal.log")
+	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "warn", OutputFile: logPath}).WithOptions(zap.WithFatalHook(giveUp{logPath})))
 	s, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
@@ -97,6 +101,17 @@ func startTemporal(ctx context.Context, dir string, mark schemaMark, port int, i
 			WithFix("see %s", filepath.Join(dir, "logs", "temporal.log")))
 	}
 	return s, nil
+}
+
+// giveUp is what happens when the server's own code ends the process: it writes
+// its last words to its log only, so the person is told here.
+type giveUp struct{ log string }
+
+// OnWrite ends the process with the exit code of "something that is needed is
+// not there".
+func (g giveUp) OnWrite(entry *zapcore.CheckedEntry, _ []zapcore.Field) {
+	fmt.Fprintf(os.Stderr, "grouse: Temporal gave up: %s\n  → try again; nothing that was committed is lost. %s says more\n", entry.Message, g.log)
+	os.Exit(4)
 }
 
 func stopAfter(s temporal.Server, err error) error {
