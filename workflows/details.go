@@ -100,7 +100,7 @@ func (r *run) details() string {
 	s := r.status()
 	b.WriteString("```\n")
 	b.WriteString(fmt.Sprintf("%s · recipe %s · %s\n", s.Run, s.Recipe, s.State))
-	b.WriteString(fmt.Sprintf("stage %s (%d of %d) · step %d of %d · chain %.12s\n", s.StageName, s.Stage+1, s.Stages, s.Step, s.Steps, r.Policy.Chain))
+	b.WriteString(fmt.Sprintf("stage %s (%d of %d) · step %d of %d · chain %.8s\n", s.StageName, s.Stage+1, s.Stages, s.Step, s.Steps, r.Policy.Chain))
 	if s.Reason != "" {
 		b.WriteString(fmt.Sprintf("paused: %s\n", s.Reason))
 	}
@@ -147,7 +147,9 @@ func table(rows []StepRow) string {
 		for _, name := range shown {
 			text := ""
 			if v, ok := value(row, name); ok {
-				text = short(v)
+				if text = short(v); len(text) > 7 {
+					text = fmt.Sprintf("%.0e", v)
+				}
 			}
 			b.WriteString(fmt.Sprintf("%8s", text))
 		}

@@ -51,6 +51,9 @@ func Start(opts Options) (*Server, error) {
 				WithFix("listen on 127.0.0.1, or run a nats-server of your own with TLS and credentials and name it with --nats")
 		}
 		o.Host, o.Port = addr.IP.String(), addr.Port
+		if o.Port == 0 { // to this server that means 4222
+			o.Port = server.RANDOM_PORT
+		}
 	}
 	s, err := server.NewServer(o)
 	if err != nil {
