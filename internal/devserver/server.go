@@ -55,6 +55,8 @@ func Start(ctx context.Context, opts Options) (s *Server, err error) {
 	if err := prepareLogs(opts.Dir); err != nil {
 		return s, fmt.Errorf("start the servers: %w", err)
 	}
+	unlock := lockPorts(ctx)
+	defer unlock()
 	if err := s.startNATS(); err != nil {
 		return s, err
 	}
