@@ -5,3 +5,5 @@ package cpu
 // There are no assembly kernels for this architecture: the plain Go ones give
 // the same bits.
 const avx2 = false
+
+const hasPause = false

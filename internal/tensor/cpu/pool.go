@@ -105,7 +105,7 @@ func (p *pool) run(n int, fn func(thread, task int)) {
 
 // relax is a short wait of a spinning thread.
 func relax() {
-	if avx2 {
+	if hasPause {
 		pauseAVX2(4)
 	}
 }
