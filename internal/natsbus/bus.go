@@ -279,14 +279,15 @@ func (b *Bus) ensureStream(ctx context.Context, run string) error {
 }
 
 // attempts repeats a small request that got no answer, as happens when the
-// server goes down under it, until ctx ends.
+// server goes down under it, or that the server could not serve just now, until
+// ctx ends.
 func attempts(ctx context.Context, request func(context.Context) error) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, attemptTimeout)
 		err := request(try)
 		cancel()
-		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
-		if !silent || ctx.Err() != nil {
+		again := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || storeBusy(err)
+		if !again || ctx.Err() != nil {
 			return err
 		}
 		select {
@@ -295,6 +296,14 @@ func attempts(ctx context.Context, request func(context.Context) error) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// storeBusy reports whether a stream's folder could not be made: the server may
+// still be removing the one of a stream that was deleted a moment ago.
+func storeBusy(err error) bool {
+	const streamStoreFailed = 10049
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == streamStoreFailed
 }
 
 func (b *Bus) forget(run string) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -237,7 +238,7 @@ var errTooLong = errors.New("the answer is too long")
 func (c *child) exchange(line []byte, limit int) ([]byte, error) {
 	wrote := make(chan error, 1)
 	go func() { // a child may answer before it has read everything
-		_, err := c.in.Write(append(line, '\n'))
+		_, err := c.in.Write(append(slices.Clip(line), '\n')) // a retry writes the same line: its memory is not ours
 		wrote <- err
 	}()
 	var out []byte
