@@ -50,6 +50,9 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := worker.Supported(&r.Spec); err != nil {
+		return err
+	}
 	if err := worker.SaveRecipe(a.home, r); err != nil {
 		return err
 	}

@@ -168,6 +168,9 @@ func LoadRecipe(home, run string) (*config.Resolved, error) {
 // Train serves the trainer's queue of one run until stop is called. It owns the
 // run's folder; Unavailable if another process does.
 func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
+	if err := Supported(&r.Spec); err != nil {
+		return nil, err
+	}
 	run := r.Spec.Name
 	dir := RunDir(h.opts.Home, run)
 	led, err := ledger.Open(dir, ledger.Options{})
