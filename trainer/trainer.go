@@ -42,8 +42,8 @@ func New(m *model.Model, stage grouse.Stage) (*Trainer, error) {
 	}
 	m.Trainable()
 	for _, p := range m.Params() {
-		t.m = append(t.m, p.Like(m.Device()))
-		t.v = append(t.v, p.Like(m.Device()))
+		t.m = append(t.m, t.newMoment(p))
+		t.v = append(t.v, t.newMoment(p))
 	}
 	mode := tensor.Train
 	if stage.Trainer.Recompute {
@@ -115,16 +115,31 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 // should look.
 func (t *Trainer) Paused() bool { return t.state.Optim.TooManySkipped(&t.stage.Trainer) }
 
+// newMoment returns a zeroed moment of a parameter.
+func (t *Trainer) newMoment(p *tensor.Param) tensor.Buffer {
+	if t.stage.Trainer.BF16Moments {
+		return t.model.Device().NewBF16(p.Data.Len())
+	}
+	return p.Like(t.model.Device())
+}
+
 // Moments calls fn with both moments of every parameter, row-major, under the
 // names m.NAME and v.NAME.
 func (t *Trainer) Moments(fn func(name string, shape []int, data []float32) error) error {
 	dev := t.model.Device()
 	for i, p := range t.model.Params() {
-		if err := fn("m."+p.Name, p.Shape(), p.ReadBuffer(dev, t.m[i])); err != nil {
-			return err
-		}
-		if err := fn("v."+p.Name, p.Shape(), p.ReadBuffer(dev, t.v[i])); err != nil {
-			return err
+		for _, moment := range []struct {
+			prefix string
+			data   tensor.Buffer
+		}{{"m.", t.m[i]}, {"v.", t.v[i]}} {
+			wide := moment.data
+			if t.stage.Trainer.BF16Moments {
+				wide = p.Like(dev)
+				dev.Copy(wide, moment.data)
+			}
+			if err := fn(moment.prefix+p.Name, p.Shape(), p.ReadBuffer(dev, wide)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -138,6 +153,12 @@ func (t *Trainer) Restore(state State, src model.Source) error {
 		for prefix, b := range map[string]tensor.Buffer{"m.": t.m[i], "v.": t.v[i]} {
 			if err := src.Float32(prefix+p.Name, data); err != nil {
 				return err
+			}
+			if t.stage.Trainer.BF16Moments {
+				wide := p.Like(dev)
+				p.WriteBuffer(dev, wide, data)
+				dev.Copy(b, wide)
+				continue
 			}
 			p.WriteBuffer(dev, b, data)
 		}

@@ -136,8 +136,28 @@ func TestFirstUpdateIsExactlyOnPolicy(t *testing.T) {
 	}
 }
 
-// Restored moments and counters go on exactly where they were.
+// Restored moments and counters go on exactly where they were, in both precisions.
 func TestRestoreGoesOn(t *testing.T) {
+	full, half := restored(t, false), restored(t, true)
+	differ := 0
+	for i := range full {
+		if full[i] != half[i] {
+			differ++
+		}
+		if d := math.Abs(float64(full[i] - half[i])); d > 4e-3 { // four updates of at most 1e-3
+			t.Fatalf("weight %d is %v, with bfloat16 moments %v", i, full[i], half[i])
+		}
+	}
+	if differ < len(full)/2 {
+		t.Errorf("bfloat16 moments changed %d of %d weights only", differ, len(full))
+	}
+}
+
+// restored trains, restores into a new trainer, trains both on and returns the weights.
+func restored(t *testing.T, bf16 bool) []float32 {
+	t.Helper()
+	s := stage()
+	s.Trainer.BF16Moments = bf16
 	m := open(t, 2, "llama")
 	batch := groups(t, m)
 	ref := m.Clone()
@@ -149,7 +169,7 @@ func TestRestoreGoesOn(t *testing.T) {
 			}
 		}
 	}
-	a, err := trainer.New(m, stage())
+	a, err := trainer.New(m, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +180,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	}
 	state, copied := a.State(), m.Clone()
 	run(m, a, 2)
-	b, err := trainer.New(copied, stage())
+	b, err := trainer.New(copied, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +194,7 @@ func TestRestoreGoesOn(t *testing.T) {
 			t.Fatalf("weight %d is %v, want %v", i, got[i], want[i])
 		}
 	}
+	return got
 }
 
 type memory map[string][]float32

@@ -2,7 +2,7 @@ package tensor
 
 import "github.com/grouse-rl/grouse/internal/logprob"
 
-// Buffer is float32 memory of a device.
+// Buffer is memory of a device, float32 unless it was made by NewBF16.
 type Buffer interface{ Len() int }
 
 // Device runs the kernels. Sizes are in elements. A kernel named Grad adds to
@@ -20,7 +20,8 @@ type Device interface {
 	Write(b Buffer, src []float32)                   // and back
 	ReadMatrix(dst []float32, b Buffer, out, in int) // row-major
 	WriteMatrix(b Buffer, src []float32, out, in int)
-	Copy(dst, src Buffer)
+	NewBF16(n int) Buffer // zeroed bfloat16 memory, for moments: AdamW and Copy take it
+	Copy(dst, src Buffer) // rounds to the nearest, ties to even, if dst is bfloat16 and src is not
 
 	// Embed sets y[i] = w[ids[i]], w a matrix [vocab, dim].
 	Embed(y, w Buffer, ids []int32, dim int)

@@ -15,8 +15,6 @@ func Supported(spec *grouse.RunSpec) error {
 		switch {
 		case s.Trainer.Backend != "cpu":
 			return no("trainer.backend", s.Trainer.Backend, "set trainer.backend: cpu")
-		case s.Trainer.BF16Moments:
-			return no("trainer.bf16_moments", "true", "remove it: moments are float32")
 		case s.Kind != grouse.StageSFT && s.Rollout.Engine != "local":
 			return no("rollout.engine", s.Rollout.Engine, "set rollout.engine: local")
 		}

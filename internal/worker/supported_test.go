@@ -15,7 +15,6 @@ func TestSettingsWithoutEffectAreRefused(t *testing.T) {
 	}
 	for name, change := range map[string]func(*grouse.RunSpec){
 		"cuda":     func(s *grouse.RunSpec) { s.Stages[0].Trainer.Backend = "cuda" },
-		"bf16":     func(s *grouse.RunSpec) { s.Stages[0].Trainer.BF16Moments = true },
 		"vllm":     func(s *grouse.RunSpec) { s.Stages[0].Rollout.Engine = "vllm" },
 		"trackers": func(s *grouse.RunSpec) { s.Trackers = []grouse.TrackerSpec{{Use: "wandb"}} },
 	} {

@@ -92,9 +92,6 @@ func (d *Device) ReadMatrix(dst []float32, b tensor.Buffer, out, in int) {
 // WriteMatrix packs src.
 func (d *Device) WriteMatrix(b tensor.Buffer, src []float32, out, in int) { pack(vec(b), src, out, in) }
 
-// Copy copies src, of the same length.
-func (d *Device) Copy(dst, src tensor.Buffer) { copy(vec(dst), vec(src)) }
-
 // rowGrain is how many rows of n elements make a task worth handing out.
 func rowGrain(n int) int { return max(1, 8192/max(n, 1)) }
 
@@ -290,13 +287,6 @@ func (d *Device) GatherGrad(dx, dy tensor.Buffer, rows []int32, dim int) {
 		row := dxv[int(r)*dim:][:dim]
 		rowAdd(row, row, dyv[i*dim:(i+1)*dim])
 	}
-}
-
-// AdamW updates p, m and v.
-func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
-	c := [9]float32{s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.InvRootBias2, s.Eps, s.Rate, s.Shrink}
-	pv, gv, mv, vv := vec(p), vec(grad), vec(m), vec(v)
-	d.flat(len(pv), func(lo, hi int) { rowAdamW(pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi], &c) })
 }
 
 // SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.
