@@ -144,11 +144,10 @@ type SFTSpec struct {
 // RejectSpec is a rejection-sampling stage: N completions a prompt, the best
 // Keep of them by reward (at least MinReward) become rows of a data set.
 type RejectSpec struct {
-	N         int      `json:"n"`
-	Keep      int      `json:"keep"`
-	MinReward float64  `json:"min_reward"`
-	Prompts   int      `json:"prompts"`        // how many rows to sample for; 0: all
-	From      []string `json:"from,omitempty"` // stages or checkpoints that generate; empty: the stage's model
+	N         int     `json:"n"`
+	Keep      int     `json:"keep"`
+	MinReward float64 `json:"min_reward"`
+	Prompts   int     `json:"prompts"` // how many rows to sample for; 0: all
 }
 
 // EvalSpec is the held-out evaluation.

@@ -277,7 +277,7 @@ func (c *checker) eval() {
 		c.refuse("eval.sampling.temperature", "a temperature above 0", "%d greedy completions of a prompt are all the same", e.N)
 	}
 	if len(e.Rewards) == 0 {
-		for _, s := range c.r.Spec.Stages {
+		for _, s := range slices.Backward(c.r.Spec.Stages) { // what the run is trained for in the end
 			for _, d := range s.Domains {
 				if len(e.Rewards) == 0 && len(d.Rewards) > 0 && (e.Domain == "" || e.Domain == d.Name) {
 					e.Domain, e.Rewards = d.Name, d.Rewards

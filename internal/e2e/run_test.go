@@ -122,6 +122,21 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestPipeline: cold start, specialists, rejection sampling, distillation and a
+// mixed stage are one run; killed in the middle of it, it ends the same.
+func TestPipeline(t *testing.T) {
+	const pipeline = "testdata/pipeline.yaml"
+	want := launch(t, t.TempDir(), nil, "run", pipeline, "--json").finish()
+	home := t.TempDir()
+	for _, stage := range []string{"answers", "distill"} {
+		p := launch(t, home, nil, "run", pipeline, "--json")
+		p.awaitEvent("work of stage "+stage, func(e event) bool { return e.Stage == stage })
+		p.kill()
+	}
+	p := launch(t, home, nil, "resume", "pipeline", "--json")
+	same(t, "killed twice", p.finish(), want)
+}
+
 // TestLost kills a run and removes files that a run survives.
 func TestLost(t *testing.T) {
 	want := undisturbed(t)
