@@ -18,7 +18,7 @@ type Trainer struct {
 	stage grouse.Stage
 	obj   *grpo.Objective // of an rl stage
 	graph *tensor.Graph
-	m, v  []tensor.Buffer // moments, as the model's parameters
+	m, v  []tensor.Buffer // moments, as the model's parameters; nil: frozen
 	state State
 }
 
@@ -42,6 +42,10 @@ func New(m *model.Model, stage grouse.Stage) (*Trainer, error) {
 	}
 	m.Trainable()
 	for _, p := range m.Params() {
+		if p.Frozen {
+			t.m, t.v = append(t.m, nil), append(t.v, nil)
+			continue
+		}
 		t.m = append(t.m, p.Like(m.Device()))
 		t.v = append(t.v, p.Like(m.Device()))
 	}
@@ -96,7 +100,9 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 	t.model.FoldGrads()
 	sum := 0.0
 	for _, p := range t.model.Params() {
-		sum += dev.SumSquares(p.Grad)
+		if p.Grad != nil {
+			sum += dev.SumSquares(p.Grad)
+		}
 	}
 	step, ok := t.state.Optim.Next(&t.stage.Trainer, t.totalUpdates(), math.Sqrt(sum))
 	out["grad_norm"], out["learning_rate"] = step.GradNorm, step.LearningRate
@@ -105,6 +111,9 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 		return false
 	}
 	for i, p := range t.model.Params() {
+		if p.Grad == nil {
+			continue
+		}
 		c := step.Coefficients(optim.Decays(p.Name, p.Shape()))
 		dev.AdamW(p.Data, p.Grad, t.m[i], t.v[i], tensor.AdamWStep(c))
 	}
@@ -115,11 +124,14 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 // should look.
 func (t *Trainer) Paused() bool { return t.state.Optim.TooManySkipped(&t.stage.Trainer) }
 
-// Moments calls fn with both moments of every parameter, row-major, under the
-// names m.NAME and v.NAME.
+// Moments calls fn with both moments of every parameter that is trained,
+// row-major, under the names m.NAME and v.NAME.
 func (t *Trainer) Moments(fn func(name string, shape []int, data []float32) error) error {
 	dev := t.model.Device()
 	for i, p := range t.model.Params() {
+		if t.m[i] == nil {
+			continue
+		}
 		if err := fn("m."+p.Name, p.Shape(), p.ReadBuffer(dev, t.m[i])); err != nil {
 			return err
 		}
@@ -134,6 +146,9 @@ func (t *Trainer) Moments(fn func(name string, shape []int, data []float32) erro
 func (t *Trainer) Restore(state State, src model.Source) error {
 	dev := t.model.Device()
 	for i, p := range t.model.Params() {
+		if t.m[i] == nil {
+			continue
+		}
 		data := make([]float32, p.Size())
 		for prefix, b := range map[string]tensor.Buffer{"m.": t.m[i], "v.": t.v[i]} {
 			if err := src.Float32(prefix+p.Name, data); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -35,6 +34,37 @@ type Config struct {
 	SlidingWindow    *int    `json:"sliding_window"`
 	UseSlidingWindow *bool   `json:"use_sliding_window"`
 
+	// Mixture of experts. Qwen's names, then DeepSeek's.
+	Experts          int     `json:"num_experts"`
+	LocalExperts     int     `json:"num_local_experts"` // transformers' other name of it
+	ExpertsPerToken  int     `json:"num_experts_per_tok"`
+	ExpertSize       int     `json:"moe_intermediate_size"`
+	NormTopK         *bool   `json:"norm_topk_prob"` // Qwen: false unless given; DeepSeek: true
+	SparseStep       int     `json:"decoder_sparse_step"`
+	DenseLayers      []int   `json:"mlp_only_layers"`
+	RoutedExperts    int     `json:"n_routed_experts"`
+	SharedExperts    int     `json:"n_shared_experts"`
+	Groups           int     `json:"n_group"`
+	TopGroups        int     `json:"topk_group"`
+	RoutedScale      float64 `json:"routed_scaling_factor"`
+	FirstDenseLayers int     `json:"first_k_dense_replace"`
+	MoEFrequency     int     `json:"moe_layer_freq"`
+	ScoringFunc      string  `json:"scoring_func"`
+	MTPLayers        int     `json:"num_nextn_predict_layers"` // their weights are read over
+
+	// Multi-head latent attention.
+	QRank          int   `json:"q_lora_rank"` // 0: queries are not compressed
+	KVRank         int   `json:"kv_lora_rank"`
+	NopeDim        int   `json:"qk_nope_head_dim"`
+	RopeDim        int   `json:"qk_rope_head_dim"`
+	ValueDim       int   `json:"v_head_dim"`
+	RopeInterleave *bool `json:"rope_interleave"` // nil: true
+
+	// DeepSeek sparse attention.
+	IndexHeads int `json:"index_n_heads"`
+	IndexDim   int `json:"index_head_dim"`
+	IndexTopK  int `json:"index_topk"`
+
 	RopeTheta      float64         `json:"rope_theta"`
 	RopeScaling    json.RawMessage `json:"rope_scaling"`
 	RopeParameters json.RawMessage `json:"rope_parameters"` // transformers 5 puts both into one object
@@ -59,6 +89,7 @@ type RopeConfig struct {
 	MScale          float64 `json:"mscale"`
 	MScaleAllDim    float64 `json:"mscale_all_dim"`
 	AttentionFactor float64 `json:"attention_factor"`
+	Truncate        *bool   `json:"truncate"`
 }
 
 // maxConfig bounds config.json and every size in it: no allocation follows from
@@ -79,7 +110,8 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if err := json.Unmarshal(raw, c); err != nil {
 		return nil, grouse.Errorf(grouse.Invalid, "config.json: %w", err)
 	}
-	if _, err := c.family(); err != nil {
+	f, err := c.family()
+	if err != nil {
 		return nil, err
 	}
 	if err := c.parseRope(); err != nil {
@@ -91,7 +123,16 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if c.HeadDim == 0 && c.Heads > 0 {
 		c.HeadDim = c.HiddenSize / c.Heads
 	}
-	return c, c.check()
+	if c.Experts == 0 {
+		c.Experts = max(c.LocalExperts, c.RoutedExperts)
+	}
+	if f.mla {
+		c.HeadDim = c.RopeDim
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, f.check(c)
 }
 
 func (c *Config) parseRope() error {
@@ -144,7 +185,7 @@ func (c *Config) check() error {
 	case !(c.RMSEps > 0) || math.IsInf(c.RMSEps, 0):
 		return grouse.Errorf(grouse.Invalid, "config.json: rms_norm_eps is %v", c.RMSEps)
 	}
-	_, err := c.invFreq(c.HeadDim)
+	_, _, err := c.invFreq(c.HeadDim)
 	return err
 }
 
@@ -165,67 +206,6 @@ func ids(raw json.RawMessage) []int32 {
 		return many
 	}
 	return nil
-}
-
-// invFreq returns the inverse frequencies of rotary embeddings of dim dimensions.
-func (c *Config) invFreq(dim int) ([]float64, error) {
-	r := &c.Rope
-	inv := make([]float64, dim/2)
-	for i := range inv {
-		inv[i] = 1 / math.Pow(r.Theta, float64(2*i)/float64(dim))
-	}
-	switch r.Type {
-	case "", "default":
-	case "linear":
-		for i := range inv {
-			inv[i] /= r.Factor
-		}
-	case "llama3":
-		llama3(inv, r)
-	default:
-		return nil, grouse.Errorf(grouse.Invalid, "config.json: rope_type %q is not supported, supported: default, linear, llama3", r.Type)
-	}
-	for _, f := range inv {
-		if !(f > 0) || math.IsInf(f, 0) {
-			return nil, grouse.Errorf(grouse.Invalid, "config.json: rope parameters give an inverse frequency of %v", f)
-		}
-	}
-	return inv, nil
-}
-
-// llama3 scales inverse frequencies by wavelength (spec section 10.1).
-func llama3(inv []float64, r *RopeConfig) {
-	orig := float64(r.OriginalMax)
-	for i, f := range inv {
-		wave := 2 * math.Pi / f
-		switch {
-		case wave < orig/r.HighFreqFactor:
-		case wave > orig/r.LowFreqFactor:
-			inv[i] = f / r.Factor
-		default:
-			s := (orig/wave - r.LowFreqFactor) / (r.HighFreqFactor - r.LowFreqFactor)
-			inv[i] = (1-s)*f/r.Factor + s*f
-		}
-	}
-}
-
-// family finds how an architecture differs from Llama.
-func (c *Config) family() (family, error) {
-	name := c.ModelType
-	if len(c.Architectures) > 0 {
-		name = c.Architectures[0]
-	}
-	for _, f := range families {
-		if name == f.architecture || (len(c.Architectures) == 0 && name == f.modelType) {
-			return f, nil
-		}
-	}
-	var known []string
-	for _, f := range families {
-		known = append(known, f.architecture)
-	}
-	return family{}, grouse.Errorf(grouse.Invalid, "config.json: architecture %q is not supported", name).
-		WithFix("supported: %s", strings.Join(known, ", "))
 }
 
 func (c *Config) String() string {

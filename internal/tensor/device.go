@@ -47,6 +47,30 @@ type Device interface {
 	Gather(y, x Buffer, rows []int32, dim int)
 	GatherGrad(dx, dy Buffer, rows []int32, dim int)
 
+	// CopyHeads sets n columns in each head of y to those of the same head of x, or
+	// of x's only head. The gradient adds dy's back, in order of heads.
+	CopyHeads(y, x Buffer, to, from HeadBlock, n, rows int)
+	CopyHeadsGrad(dx, dy Buffer, to, from HeadBlock, n, rows int)
+
+	// Route chooses experts and computes their gates, as Router says: z is [rows,
+	// E], bias [E] or nil. A row of experts [rows, TopK] that begins with -1 is
+	// chosen and written back, others are forced. gates [rows, TopK]; nil: only
+	// the choice is made.
+	Route(gates Buffer, experts []int32, z, bias Buffer, r *Router, rows, E int)
+	RouteGrad(dz, dgates, z Buffer, experts []int32, r *Router, rows, E int)
+
+	// DispatchGrad is the gradient of Gather by an Assignment's Tokens: dx[t] +=
+	// sum_j dy[slots[t*k+j]], in order of j.
+	DispatchGrad(dx, dy Buffer, slots []int32, rows, k, dim int)
+	// GroupedLinear is Linear with a matrix for each group of rows: rows
+	// offsets[e]..offsets[e+1]-1 of x are multiplied with w[e].
+	GroupedLinear(y, x Buffer, w []Buffer, offsets []int, out, in int)
+	GroupedLinearGradInput(dx, dy Buffer, w []Buffer, offsets []int, out, in int)
+	GroupedLinearGradWeight(dw []Buffer, dy, x Buffer, offsets []int, out, in int)
+	// Combine sets y[t] = sum_j gates[t,j] x[slots[t*k+j]], in order of j.
+	Combine(y, x, gates Buffer, slots []int32, rows, k, dim int)
+	CombineGrad(dx, dgates, dy, x, gates Buffer, slots []int32, rows, k, dim int)
+
 	// Attention is causal softmax attention within the sequences. lse [rows,
 	// heads] receives the log-sum-exp of the scores for the gradient; nil: not kept.
 	Attention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)

@@ -23,6 +23,7 @@ type Param struct {
 	// update has been seen, so that splitting it changes no order of addition.
 	LookupGrad Buffer
 	Decay      bool // weight decay applies: matrices, not norms and biases
+	Frozen     bool // never trained: it has no gradient
 }
 
 // Size returns the number of elements.

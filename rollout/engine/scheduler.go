@@ -230,10 +230,10 @@ func (s *scheduler) forward(pol *policy) error {
 	m := pol.model
 	var rows []drawRow
 	if len(p.ids) > 0 {
-		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Attend: func(l int, q, k, v *tensor.Tensor) *tensor.Tensor {
-			s.e.dev.CacheWrite(s.cache, l, k.Data, v.Data, p.slots)
-			o := g.New(q.Rows, m.Shape().Heads*m.Shape().ValueDim)
-			s.e.dev.CacheAttend(o.Data, q.Data, s.cache, l, p.views)
+		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Attend: func(l int, h model.Heads) *tensor.Tensor {
+			s.e.dev.CacheWrite(s.cache, l, h.K.Data, h.V.Data, p.slots)
+			o := g.New(h.Q.Rows, m.Shape().Heads*m.Shape().ValueDim)
+			s.e.dev.CacheAttend(o.Data, h.Q.Data, s.cache, l, p.views)
 			return o
 		}})
 		hv := make([]float32, h.Rows*h.Cols)
