@@ -20,6 +20,8 @@ type Trainer struct {
 	graph *tensor.Graph
 	m, v  []tensor.Buffer // moments, as the model's parameters; nil: frozen
 	state State
+
+	differ, counted []int // of the step's kept routing, by layer with experts
 }
 
 // State is the trainer's counters: with the weights and the moments, everything

@@ -102,3 +102,9 @@ func (f family) sparse(c *Config, l int) bool {
 	}
 	return !slices.Contains(c.DenseLayers, l) && (l+1)%max(c.SparseStep, 1) == 0
 }
+
+// Sparse reports whether the architecture has layers with experts.
+func (c *Config) Sparse() bool {
+	f, err := c.family()
+	return err == nil && f.experts
+}

@@ -17,6 +17,7 @@ type Model struct {
 	norm   *tensor.Param
 	head   *tensor.Param // [vocab, d]; embed if they are tied
 	layers []layer
+	sparse []int // those with experts
 	shape  tensor.AttentionShape
 	params []*tensor.Param // in the order of the files' names
 }
@@ -53,7 +54,6 @@ func New(dev tensor.Device, cfg *Config) (*Model, error) {
 	}
 	d := cfg.HiddenSize
 	m.embed = m.matrix("model.embed_tokens.weight", cfg.VocabSize, d)
-	sparse := 0
 	for l := range cfg.Layers {
 		prefix := fmt.Sprintf("model.layers.%d.", l)
 		var layer layer
@@ -61,8 +61,8 @@ func New(dev tensor.Device, cfg *Config) (*Model, error) {
 		layer.attention = newAttention(prefix + "self_attn.")
 		layer.postNorm = m.vector(prefix+"post_attention_layernorm.weight", d)
 		if f.sparse(cfg, l) {
-			layer.feedForward = m.newExperts(prefix+"mlp.", sparse)
-			sparse++
+			layer.feedForward = m.newExperts(prefix+"mlp.", len(m.sparse))
+			m.sparse = append(m.sparse, l)
 		} else {
 			layer.feedForward = m.newMLP(prefix+"mlp.", cfg.IntermediateSize)
 		}

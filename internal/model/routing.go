@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/tensor"
 )
 
@@ -98,21 +99,24 @@ func (r *Routing) compare(layer int, forced, own []int32) {
 }
 
 // MoELayers returns the number of layers with experts.
-func (m *Model) MoELayers() int {
-	n := 0
-	for i := range m.layers {
-		if _, ok := m.layers[i].feedForward.(*experts); ok {
-			n++
-		}
-	}
-	return n
-}
+func (m *Model) MoELayers() int { return len(m.sparse) }
+
+// SparseLayers returns the layers with experts, ascending.
+func (m *Model) SparseLayers() []int { return m.sparse }
 
 // ExpertsPerToken returns how many experts a token takes in each of the
 // MoELayers, 0 for a dense model.
 func (m *Model) ExpertsPerToken() int {
-	if m.MoELayers() == 0 {
+	if len(m.sparse) == 0 {
 		return 0
 	}
 	return m.Config.ExpertsPerToken
+}
+
+// RoutingShape is the shape of kept routing, zero for a dense model.
+func (m *Model) RoutingShape() grouse.RoutingShape {
+	if len(m.sparse) == 0 {
+		return grouse.RoutingShape{}
+	}
+	return grouse.RoutingShape{Experts: m.Config.Experts, Layers: m.MoELayers(), K: m.ExpertsPerToken()}
 }

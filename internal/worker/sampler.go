@@ -41,6 +41,7 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 		reqs[i] = engine.Request{
 			Prompt: c.Prompt.TokenIDs, N: req.N, Sampling: req.Rollout.Sampling, MaxTokens: req.Rollout.MaxCompletionLength,
 			StopIDs: p.StopIDs(), StopStrings: req.Rollout.Stop, Decode: p.Decode, Key: key, Step: uint32(req.Step), Candidate: c.Candidate,
+			KeepRouting: req.KeepRouting,
 		}
 	}
 	out, err := s.engine.GenerateAll(ctx, reqs, func(i int) { progress(i + 1) })

@@ -181,6 +181,7 @@ type pass struct {
 	last     []int32 // rows whose hidden states are wanted
 	ends     []*group
 	decodes  []*sequence
+	prefills []*group // of the views after the decodes'
 }
 
 func (p *pass) add(id int32, pos int, blocks []int32) {
@@ -212,6 +213,7 @@ func (s *scheduler) plan(pol *policy) *pass {
 		for i := range n {
 			p.add(g.req.Prompt[g.filled+i], g.filled+i, g.blocks)
 		}
+		p.prefills = append(p.prefills, g)
 		g.filled += n
 		budget -= n
 		if g.filled == len(g.req.Prompt) {
@@ -230,12 +232,14 @@ func (s *scheduler) forward(pol *policy) error {
 	m := pol.model
 	var rows []drawRow
 	if len(p.ids) > 0 {
-		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Attend: func(l int, h model.Heads) *tensor.Tensor {
+		routing := p.routing(m)
+		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: func(l int, h model.Heads) *tensor.Tensor {
 			s.e.dev.CacheWrite(s.cache, l, h.K.Data, h.V.Data, p.slots)
 			o := g.New(h.Q.Rows, m.Shape().Heads*m.Shape().ValueDim)
 			s.e.dev.CacheAttend(o.Data, h.Q.Data, s.cache, l, p.views)
 			return o
 		}})
+		p.keepRouting(m, routing)
 		hv := make([]float32, h.Rows*h.Cols)
 		s.e.dev.Read(hv, h.Data)
 		for i, q := range p.decodes {
@@ -328,6 +332,7 @@ func (s *scheduler) drawn(q *sequence) {
 	if t := q.r.Kept; t.Offsets != nil && len(t.IDs) == 0 {
 		q.r.Kept = grouse.SamplingMask{} // nothing was truncated
 	}
+	q.r.Routing = q.routing()
 	q.g.out[q.index] = q.r
 	q.g.finished++
 }
