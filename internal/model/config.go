@@ -10,7 +10,8 @@ import (
 )
 
 // Config is what a Hugging Face config.json says of an architecture. Raw is the
-// file as it was read: checkpoints keep it.
+// file as it was read, for checkpoints, without what their weights are not:
+// quantized, or with modules for multi-token prediction.
 type Config struct {
 	Raw []byte `json:"-"`
 
@@ -65,6 +66,8 @@ type Config struct {
 	IndexDim   int `json:"index_head_dim"`
 	IndexTopK  int `json:"index_topk"`
 
+	Quantization *Quantization `json:"quantization_config"`
+
 	RopeTheta      float64         `json:"rope_theta"`
 	RopeScaling    json.RawMessage `json:"rope_scaling"`
 	RopeParameters json.RawMessage `json:"rope_parameters"` // transformers 5 puts both into one object
@@ -73,6 +76,12 @@ type Config struct {
 	BOS json.RawMessage `json:"bos_token_id"`
 	EOS json.RawMessage `json:"eos_token_id"` // an id or a list of ids
 	PAD json.RawMessage `json:"pad_token_id"`
+}
+
+// Quantization says how the files' weights are stored. Only FP8 in blocks is read.
+type Quantization struct {
+	Method string `json:"quant_method"`
+	Block  []int  `json:"weight_block_size"` // rows and columns that share a scale
 }
 
 // RopeConfig is rope_scaling / rope_parameters, whichever the file has.
@@ -132,7 +141,30 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return c, f.check(c)
+	if err := f.check(c); err != nil {
+		return nil, err
+	}
+	if q := c.Quantization; q != nil && (q.Method != "fp8" || len(q.Block) != 2 || q.Block[0] < 1 || q.Block[1] < 1) {
+		return nil, grouse.Errorf(grouse.Invalid, "config.json: quantization %q in blocks of %v is not supported, supported: fp8 in blocks of rows and columns", q.Method, q.Block)
+	}
+	if c.Quantization != nil || c.MTPLayers > 0 {
+		return c, c.cleanRaw()
+	}
+	return c, nil
+}
+
+func (c *Config) cleanRaw() error {
+	var raw map[string]any
+	d := json.NewDecoder(bytes.NewReader(c.Raw))
+	d.UseNumber()
+	if err := d.Decode(&raw); err != nil {
+		return grouse.Errorf(grouse.Invalid, "config.json: %w", err)
+	}
+	delete(raw, "quantization_config")
+	raw["num_nextn_predict_layers"] = 0
+	out, err := json.MarshalIndent(raw, "", "  ")
+	c.Raw = append(out, '\n')
+	return err
 }
 
 func (c *Config) parseRope() error {

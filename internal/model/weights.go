@@ -35,6 +35,9 @@ func (m *Model) Load(src Source) error {
 		if err := src.Float32(p.Name, data); err != nil {
 			return err
 		}
+		if err := m.dequantize(p, data, src); err != nil {
+			return err
+		}
 		p.Write(m.dev, data)
 	}
 	for _, name := range src.Names() {
@@ -49,13 +52,16 @@ func (m *Model) Load(src Source) error {
 
 // ignores reports whether a tensor that the model does not have may be in its
 // files: tables that are computed, a tied head, modules for multi-token
-// prediction (further layers), layers of width 0.
+// prediction (further layers), layers of width 0, scales.
 func (m *Model) ignores(name string, src Source) bool {
 	if rest, ok := strings.CutPrefix(name, "model.layers."); ok && m.Config.MTPLayers > 0 {
 		n, _, _ := strings.Cut(rest, ".")
 		if l, err := strconv.Atoi(n); err == nil && l >= m.Config.Layers && l < m.Config.Layers+m.Config.MTPLayers {
 			return true
 		}
+	}
+	if m.Config.Quantization != nil && strings.HasSuffix(name, scaleSuffix) {
+		return true
 	}
 	return strings.HasSuffix(name, ".rotary_emb.inv_freq") || (name == "lm_head.weight" && m.head == m.embed) || slices.Contains(src.Shape(name), 0)
 }

@@ -5,9 +5,9 @@ experts, which transformers fuses, are split into the names that its files have.
 
 Run: python scripts/golden/experts.py [NAME ...]   (torch, transformers, safetensors; versions are in the metadata)
 """
-import pathlib, re, shutil, sys
+import json, pathlib, re, shutil, sys
 import torch, transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (DeepseekV3Config, DeepseekV3ForCausalLM, DeepseekV32Config, DeepseekV32ForCausalLM,
                           Qwen3MoeConfig, Qwen3MoeForCausalLM)
 
@@ -39,6 +39,49 @@ CASES = {
                         n_group=2, topk_group=1, n_shared_experts=1, routed_scaling_factor=2.5, norm_topk_prob=True, rope_parameters=YARN,
                         index_n_heads=4, index_head_dim=8, index_topk=12, attn_implementation="eager")),
 }
+# as DeepSeek publishes weights: FP8 in blocks, and the weights of a module for multi-token prediction
+CASES["deepseek-fp8"] = CASES["deepseek"]
+BLOCK = 16
+
+
+def quantize(w):
+    """Returns FP8 values and one scale for each block of w, the last blocks of a row or column smaller."""
+    rows, cols = (-(-n // BLOCK) for n in w.shape)
+    scale = torch.empty(rows, cols)
+    q = torch.empty(w.shape, dtype=torch.float8_e4m3fn)
+    for i in range(rows):
+        for j in range(cols):
+            at = (slice(i * BLOCK, (i + 1) * BLOCK), slice(j * BLOCK, (j + 1) * BLOCK))
+            scale[i, j] = w[at].abs().max() / 448
+            q[at] = (w[at] / scale[i, j]).to(torch.float8_e4m3fn)
+    return q, scale
+
+
+def dequantize(q, scale):
+    return q.float() * scale.repeat_interleave(BLOCK, 0)[: q.shape[0]].repeat_interleave(BLOCK, 1)[:, : q.shape[1]]
+
+
+def to_fp8(d, cfg):
+    """Turns the weights in the folder into FP8 and returns the numbers that they stand for now."""
+    plain, stored = load_file(d / "model.safetensors"), {}
+    for n, w in plain.items():
+        if w.ndim == 2 and "_proj" in n:
+            stored[n], stored[n + "_scale_inv"] = quantize(w)
+            plain[n] = dequantize(stored[n], stored[n + "_scale_inv"])
+        else:
+            stored[n] = w
+    stored[f"model.layers.{cfg.num_hidden_layers}.eh_proj.weight"] = torch.randn(cfg.hidden_size, 2 * cfg.hidden_size)
+    save_file(plain, d / "model.safetensors")
+    dequantized = type_of(cfg).from_pretrained(d).float().eval()
+    save_file(stored, d / "model.safetensors")
+    config = json.loads((d / "config.json").read_text())
+    config["quantization_config"] = dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic", weight_block_size=[BLOCK, BLOCK])
+    (d / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return dequantized
+
+
+def type_of(cfg):
+    return next(cls for cls, c in CASES.values() if c is cfg)
 
 
 def unfuse(grads):
@@ -73,6 +116,8 @@ for name in sys.argv[1:] or CASES:
     shutil.rmtree(d, ignore_errors=True)
     m.save_pretrained(d)
     (d / "generation_config.json").unlink(missing_ok=True)
+    if name.endswith("-fp8"):
+        m = to_fp8(d, cfg)
     B, T = 3, 40
     ids = torch.randint(2, cfg.vocab_size, (B, T))
     coef = torch.randn(B, T - 1)
