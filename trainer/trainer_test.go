@@ -92,7 +92,7 @@ func step(t *testing.T, threads, micro int, recompute bool, family string) ([]fl
 // Splitting an update into micro-batches, the number of threads and
 // recomputation change no bit of weights or metrics.
 func TestSplitsChangeNoBit(t *testing.T) {
-	for _, family := range []string{"llama", "qwen3", "qwen3moe", "deepseek"} { // tied and untied embeddings, experts
+	for _, family := range []string{"llama", "qwen3", "qwen3moe", "deepseek", "deepseek-sparse"} { // tied and untied embeddings, experts
 		want, metrics := step(t, 2, 1<<20, false, family)
 		for _, v := range []struct {
 			threads, micro int
@@ -219,7 +219,7 @@ func TestSFTLearnsItsExamples(t *testing.T) {
 // Kept routing that is the policy's own choice changes no bit of an update; other
 // experts do, are counted by layer, and split like anything else.
 func TestKeptRouting(t *testing.T) {
-	for _, family := range []string{"qwen3moe", "deepseek"} {
+	for _, family := range []string{"qwen3moe", "deepseek", "deepseek-sparse"} {
 		run := func(keep bool, micro int, change func([]grouse.ScoredGroup)) ([]float32, grouse.Metrics) {
 			m := open(t, 2, family)
 			batch := groups(t, m)

@@ -20,7 +20,7 @@ type groupedQuery struct {
 	rope                *tensor.RopeTable
 }
 
-func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) attention {
+func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) mixer {
 	cfg, f := m.Config, m.family
 	m.shape = tensor.AttentionShape{
 		Heads: cfg.Heads, KVHeads: cfg.KVHeads, KeyDim: cfg.HeadDim, ValueDim: cfg.HeadDim,
@@ -32,7 +32,7 @@ func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) 
 		bias, oBias = *cfg.AttentionBias, *cfg.AttentionBias
 	}
 	rope := tensor.NewRopeTable(inv, factor)
-	return func(prefix string) attention {
+	return func(prefix string) mixer {
 		return &groupedQuery{
 			m: m, rope: rope,
 			q:     m.matrix(prefix+"q_proj.weight", qd, d),
@@ -57,7 +57,7 @@ func (a *groupedQuery) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Inp
 	}
 	q = g.Rope(q, a.rope, in.Pos, a.m.shape.Heads)
 	k = g.Rope(k, a.rope, in.Pos, a.m.shape.KVHeads)
-	return g.Linear(in.Attend(l, Heads{Q: q, K: k, V: v}), a.o, a.oBias)
+	return g.Linear(in.Attend.Attend(l, Heads{Q: q, K: k, V: v}), a.o, a.oBias)
 }
 
 // mlp is the SwiGLU feed-forward layer: Down(silu(Gate n) * Up n).

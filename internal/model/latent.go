@@ -25,13 +25,14 @@ type latent struct {
 	kvABias      *tensor.Param
 	kvB          *tensor.Param
 	o, oBias     *tensor.Param
+	indexer      *indexer          // nil: dense attention
 	qRope, kRope *tensor.RopeTable // of the last dimensions of a query head; of k_pe
 }
 
 // latentEps is the epsilon of the norms of c_q and c_kv, whatever rms_norm_eps is.
 const latentEps = 1e-6
 
-func (m *Model) latent(inv []float64, factor float64) func(prefix string) attention {
+func (m *Model) latent(inv []float64, factor float64) func(prefix string) mixer {
 	cfg := m.Config
 	d, H, qk := cfg.HiddenSize, cfg.Heads, cfg.NopeDim+cfg.RopeDim
 	scale := 1 / math.Sqrt(float64(qk))
@@ -43,8 +44,9 @@ func (m *Model) latent(inv []float64, factor float64) func(prefix string) attent
 	interleaved := cfg.RopeInterleave == nil || *cfg.RopeInterleave
 	qRope, kRope := tensor.NewRopeTable(inv, factor), tensor.NewRopeTable(inv, factor)
 	qRope.Offset, qRope.Interleaved, kRope.Interleaved = cfg.NopeDim, interleaved, interleaved
+	indexRope := tensor.NewRopeTable(inv, factor)
 	bias := cfg.AttentionBias != nil && *cfg.AttentionBias
-	return func(prefix string) attention {
+	return func(prefix string) mixer {
 		a := &latent{m: m, qRope: qRope, kRope: kRope}
 		if cfg.QRank > 0 {
 			a.qA = m.matrix(prefix+"q_a_proj.weight", cfg.QRank, d)
@@ -60,6 +62,9 @@ func (m *Model) latent(inv []float64, factor float64) func(prefix string) attent
 		a.kvB = m.matrix(prefix+"kv_b_proj.weight", H*(cfg.NopeDim+cfg.ValueDim), cfg.KVRank)
 		a.o = m.matrix(prefix+"o_proj.weight", d, H*cfg.ValueDim)
 		a.oBias = m.bias(bias, prefix+"o_proj.bias", d)
+		if m.family.dsa {
+			a.indexer = m.newIndexer(prefix+"indexer.", indexRope)
+		}
 		return a
 	}
 }
@@ -67,14 +72,18 @@ func (m *Model) latent(inv []float64, factor float64) func(prefix string) attent
 func (a *latent) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *tensor.Tensor {
 	cfg := a.m.Config
 	H, nope, rope, v, rank := cfg.Heads, cfg.NopeDim, cfg.RopeDim, cfg.ValueDim, cfg.KVRank
-	q, _ := a.queries(g, n)
+	q, cq := a.queries(g, n)
 	q = g.Rope(q, a.qRope, in.Pos, H)
+	sparse := a.indexer.choose(g, l, n, cq, in)
 	kv := g.Linear(n, a.kvA, a.kvABias)
 	c := g.RMSNorm(g.Columns(kv, 1, 0, rank), a.kvNorm, latentEps)
 	kPE := g.Rope(g.Columns(kv, 1, rank, rope), a.kRope, in.Pos, 1)
+	if in.Absorbed != nil {
+		return g.Linear(in.Absorbed.layers[l].attend(g, l, a, q, c, kPE, sparse, in), a.o, a.oBias)
+	}
 	expanded := g.Linear(c, a.kvB, nil)
-	heads := Heads{Q: q, K: g.JoinShared(g.Columns(expanded, H, 0, nope), kPE, H), V: g.Columns(expanded, H, nope, v)}
-	return g.Linear(in.Attend(l, heads), a.o, a.oBias)
+	heads := Heads{Q: q, K: g.JoinShared(g.Columns(expanded, H, 0, nope), kPE, H), V: g.Columns(expanded, H, nope, v), Sparse: sparse}
+	return g.Linear(in.Attend.Attend(l, heads), a.o, a.oBias)
 }
 
 // queries returns q before RoPE, and c_q if queries are compressed.

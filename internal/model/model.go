@@ -24,12 +24,12 @@ type Model struct {
 
 type layer struct {
 	inputNorm, postNorm *tensor.Param
-	attention           attention
+	attention           mixer
 	feedForward         feedForward
 }
 
-// attention is layer l's, from normalized rows n; feedForward likewise.
-type attention interface {
+// A mixer is layer l's attention, from normalized rows n; feedForward likewise.
+type mixer interface {
 	forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *tensor.Tensor
 }
 
@@ -94,17 +94,36 @@ func (m *Model) bias(on bool, name string, n int) *tensor.Param {
 
 // Input is one forward pass.
 type Input struct {
-	IDs []int32
-	Pos []int32 // position of each token
-	// Attend computes attention of layer l.
-	Attend  func(layer int, h Heads) *tensor.Tensor
+	IDs     []int32
+	Pos     []int32 // position of each token
+	Attend  Attention
 	Rows    []int32  // rows whose final hidden states are wanted; nil: all
 	Routing *Routing // of a mixture of experts; nil: every row routes freely
+	// Absorbed makes latent attention work on compressed keys and values: faster
+	// where they are cached, not the same bits. Inference only; nil: expanded.
+	Absorbed *Absorbed
+
+	selected []tensor.Selection // of each layer, once computed: recomputation repeats them
+}
+
+// Attention is where a layer's keys and values are: among the rows of a batch, or
+// in an engine's cache.
+type Attention interface {
+	Attend(layer int, h Heads) *tensor.Tensor
+	// Select runs a layer's lightning indexer.
+	Select(layer int, q Index) tensor.Selection
 }
 
 // Heads is what attention sees of a layer, after norms and RoPE.
 type Heads struct {
-	Q, K, V *tensor.Tensor // [rows, heads*dim]
+	Q, K, V *tensor.Tensor   // [rows, heads*dim]; V is nil where it is part of K
+	Sparse  tensor.Selection // nil: dense
+}
+
+// Index is what a lightning indexer makes of a layer's rows.
+type Index struct {
+	Q, K, W *tensor.Tensor // [rows, heads*dim], [rows, dim], [rows, heads]
+	Shape   tensor.IndexShape
 }
 
 // Forward returns the final hidden states, normalized: [rows wanted, d]. Times
@@ -113,6 +132,7 @@ func (m *Model) Forward(g *tensor.Graph, in Input) *tensor.Tensor {
 	if m.MoELayers() > 0 {
 		in.Routing = in.Routing.begin(m, len(in.IDs))
 	}
+	in.selected = make([]tensor.Selection, len(m.layers))
 	x := g.Embed(in.IDs, m.embed)
 	for l := range m.layers {
 		x = g.Layer(x, func(x *tensor.Tensor) *tensor.Tensor { return m.block(g, l, x, &in) })
@@ -131,10 +151,23 @@ func (m *Model) block(g *tensor.Graph, l int, x *tensor.Tensor, in *Input) *tens
 
 // InBatch is attention among the sequences of the batch itself, as training
 // computes it.
-func (m *Model) InBatch(g *tensor.Graph, seqs *tensor.Seqs) func(int, Heads) *tensor.Tensor {
-	return func(_ int, h Heads) *tensor.Tensor {
-		return g.Attention(h.Q, h.K, h.V, m.shape, seqs)
+func (m *Model) InBatch(g *tensor.Graph, seqs *tensor.Seqs) Attention { return &inBatch{m, g, seqs} }
+
+type inBatch struct {
+	m    *Model
+	g    *tensor.Graph
+	seqs *tensor.Seqs
+}
+
+func (b *inBatch) Attend(_ int, h Heads) *tensor.Tensor {
+	if h.Sparse != nil {
+		return b.g.SparseAttention(h.Q, h.K, h.V, b.m.shape, b.seqs, h.Sparse)
 	}
+	return b.g.Attention(h.Q, h.K, h.V, b.m.shape, b.seqs)
+}
+
+func (b *inBatch) Select(_ int, i Index) tensor.Selection {
+	return b.g.Select(i.Q, i.K, i.W, i.Shape, b.seqs)
 }
 
 // Params returns the weights in a fixed order.
@@ -146,8 +179,23 @@ func (m *Model) Head() *tensor.Param { return m.head }
 // Device returns the device that the weights lie on.
 func (m *Model) Device() tensor.Device { return m.dev }
 
-// Shape returns the shape of attention, for an engine's cache.
-func (m *Model) Shape() tensor.AttentionShape { return m.shape }
+// Caches are the shapes of what an engine keeps of a token in each layer.
+type Caches struct {
+	KeyValue tensor.AttentionShape
+	Index    tensor.AttentionShape // keys of the lightning indexer; zero: none
+}
+
+// Caches returns the shapes for passes with or without Input.Absorbed.
+func (m *Model) Caches(absorbed bool) Caches {
+	c, cfg := Caches{KeyValue: m.shape}, m.Config
+	if absorbed && m.family.mla {
+		c.KeyValue = tensor.AttentionShape{Heads: cfg.Heads, KVHeads: 1, KeyDim: cfg.KVRank + cfg.RopeDim, ValueDim: cfg.KVRank, Scale: m.shape.Scale, ValuesInKeys: true}
+	}
+	if m.family.dsa {
+		c.Index = tensor.AttentionShape{Heads: cfg.IndexHeads, KVHeads: 1, KeyDim: cfg.IndexDim}
+	}
+	return c
+}
 
 // Layers returns the number of layers.
 func (m *Model) Layers() int { return len(m.layers) }

@@ -12,7 +12,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 )
 
-var families = []string{"llama", "llama3", "qwen2", "qwen3", "qwen3moe", "qwen3moe-nonorm", "qwen3moe-one", "deepseek", "deepseek-plain", "deepseek-one", "deepseek-fp8"}
+var families = []string{"llama", "llama3", "qwen2", "qwen3", "qwen3moe", "qwen3moe-nonorm", "qwen3moe-one", "deepseek", "deepseek-plain", "deepseek-one", "deepseek-fp8", "deepseek-sparse"}
 
 type golden struct {
 	t *testing.T

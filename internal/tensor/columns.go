@@ -20,16 +20,21 @@ func (g *Graph) Columns(x *Tensor, heads, from, n int) *Tensor {
 	return y
 }
 
+// Join returns a's heads, each followed by b's.
+func (g *Graph) Join(a, b *Tensor, heads int) *Tensor { return g.join(a, b, heads, heads) }
+
 // JoinShared returns a's heads, each followed by the columns of b, which all
-// heads share: [rows, heads*(a's width + b.Cols)].
-func (g *Graph) JoinShared(a, b *Tensor, heads int) *Tensor {
-	na, nb := a.Cols/heads, b.Cols
-	if na*heads != a.Cols || a.Rows != b.Rows {
-		panic(fmt.Sprintf("tensor: %d heads of %v beside %v", heads, a, b))
+// heads share.
+func (g *Graph) JoinShared(a, b *Tensor, heads int) *Tensor { return g.join(a, b, heads, 1) }
+
+func (g *Graph) join(a, b *Tensor, heads, bHeads int) *Tensor {
+	na, nb := a.Cols/heads, b.Cols/bHeads
+	if na*heads != a.Cols || nb*bHeads != b.Cols || a.Rows != b.Rows {
+		panic(fmt.Sprintf("tensor: %d heads of %v beside %d of %v", heads, a, bHeads, b))
 	}
 	y := g.New(a.Rows, heads*(na+nb))
 	toA, fromA := HeadBlock{heads, na + nb, 0}, HeadBlock{heads, na, 0}
-	toB, fromB := HeadBlock{heads, na + nb, na}, HeadBlock{1, nb, 0}
+	toB, fromB := HeadBlock{heads, na + nb, na}, HeadBlock{bHeads, nb, 0}
 	g.dev.CopyHeads(y.Data, a.Data, toA, fromA, na, a.Rows)
 	g.dev.CopyHeads(y.Data, b.Data, toB, fromB, nb, a.Rows)
 	g.record(y, func(dy Buffer) {

@@ -35,6 +35,10 @@ type Device interface {
 	RMSNorm(y, x, w Buffer, eps float32, n, dim int)
 	RMSNormGrad(dx, dw, dy, x, w Buffer, eps float32, n, dim int)
 
+	// LayerNorm sets y = (x - mean) / sqrt(variance + eps) * w + b.
+	LayerNorm(y, x, w, b Buffer, eps float32, n, dim int)
+	LayerNormGrad(dx, dw, db, dy, x, w Buffer, eps float32, n, dim int)
+
 	// Rope rotates each row's heads in place by its position, backwards if inverse.
 	Rope(x Buffer, t *RopeTable, pos []int32, rows, heads, headDim int, inverse bool)
 
@@ -76,6 +80,12 @@ type Device interface {
 	Attention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
 	AttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
 
+	// Select runs a lightning indexer, see IndexShape.
+	Select(q, k, w Buffer, shape IndexShape, seqs *Seqs) Selection
+	// SparseAttention is Attention over the selected positions of each row.
+	SparseAttention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
+	SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
+
 	// Logprob sets lp[i] = log p(targets[i]) of softmax(h[i] wᵀ / temperature)
 	// over the kept ids of row i (nil: all), as internal/logprob defines it, and
 	// lse[i] to the log-sum-exp.
@@ -93,10 +103,14 @@ type Device interface {
 
 	// NewCache makes the key-value cache of an engine.
 	NewCache(shape AttentionShape, layers, blocks int) Cache
-	// CacheWrite stores rows of k and v at their slots.
+	// CacheWrite stores rows of k and v at their slots; v is nil where the shape
+	// has no values of their own.
 	CacheWrite(c Cache, layer int, k, v Buffer, slots []Slot)
-	// CacheAttend is Attention over cached keys and values.
-	CacheAttend(o, q Buffer, c Cache, layer int, views []View)
+	// CacheAttend is Attention over cached keys and values, SparseAttention if sel
+	// is not nil.
+	CacheAttend(o, q Buffer, c Cache, layer int, views []View, sel Selection)
+	// CacheSelect is Select over the keys in a cache of one head without values.
+	CacheSelect(q, w Buffer, shape IndexShape, c Cache, layer int, views []View) Selection
 }
 
 // AttentionShape is what attention needs to know of a layer. Query head h reads
@@ -104,6 +118,7 @@ type Device interface {
 type AttentionShape struct {
 	Heads, KVHeads   int
 	KeyDim, ValueDim int     // of one head
+	ValuesInKeys     bool    // the values are the first ValueDim numbers of the keys; caches only
 	Scale            float32 // of the scores: 1/sqrt(KeyDim) unless the model says otherwise
 }
 

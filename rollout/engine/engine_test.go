@@ -80,7 +80,7 @@ var samplings = map[string]grouse.Sampling{
 // chunks, on one thread and on several.
 func TestCompletionsDoNotDependOnCompany(t *testing.T) {
 	for name, s := range samplings {
-		for _, family := range []string{"llama", "qwen3moe", "deepseek"} {
+		for _, family := range []string{"llama", "qwen3moe", "deepseek", "deepseek-sparse"} {
 			notByCompany(t, name, family, s)
 		}
 	}
@@ -111,7 +111,7 @@ func notByCompany(t *testing.T, name, family string, s grouse.Sampling) {
 // The trainer's forward pass, with and without the shared prompt, gives the
 // engine's logprobs bit for bit.
 func TestLogprobsAreTheTrainers(t *testing.T) {
-	for _, family := range []string{"llama", "llama3", "qwen2", "qwen3", "qwen3moe", "qwen3moe-nonorm", "deepseek", "deepseek-plain"} {
+	for _, family := range []string{"llama", "llama3", "qwen2", "qwen3", "qwen3moe", "qwen3moe-nonorm", "deepseek", "deepseek-plain", "deepseek-sparse"} {
 		for name, s := range samplings {
 			t.Run(family+"/"+name, func(t *testing.T) {
 				m, reqs := open(t, 2, family), requests(7, s)
@@ -225,6 +225,33 @@ func TestCancelFreesAndBadRequestsAreNamed(t *testing.T) {
 		forever.N = 2
 		if _, err := e.Generate(context.Background(), forever); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Decoding on the compressed cache: completions do not depend on company either,
+// and their logprobs are the trainer's up to rounding, but not bit for bit.
+func TestCompressedCache(t *testing.T) {
+	for _, family := range []string{"deepseek", "deepseek-plain", "deepseek-sparse", "qwen3"} {
+		m, reqs := open(t, 2, family), requests(7, samplings["full"])
+		out := generate(t, m, 2, engine.Options{Compressed: true}, reqs)
+		again := generate(t, m, 1, engine.Options{Compressed: true, PrefillChunk: 5, MaxKVTokens: 160}, reqs)
+		for i := range out {
+			same(t, family, again[i], out[i])
+		}
+		got, _ := trainer(m, reqs, out, true)
+		i, worst := 0, 0.0
+		for _, rs := range out {
+			for _, r := range rs {
+				for _, lp := range r.Logprobs {
+					worst = max(worst, math.Abs(float64(lp)-float64(got[i])))
+					i++
+				}
+			}
+		}
+		t.Logf("%s: logprobs differ by up to %.1e", family, worst)
+		if worst > 1e-4 || (worst == 0) != (family == "qwen3") {
+			t.Errorf("%s: logprobs differ by up to %v", family, worst)
 		}
 	}
 }

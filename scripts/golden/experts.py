@@ -84,6 +84,15 @@ def type_of(cfg):
     return next(cls for cls, c in CASES.values() if c is cfg)
 
 
+def stable_topk(scores, k, dim=-1, **_):
+    """Ties go to the lower position, as grouse has it; torch leaves them open, and relu makes many scores 0."""
+    order = torch.sort(scores, dim=dim, descending=True, stable=True)
+    return torch.return_types.topk((order.values.narrow(dim, 0, k), order.indices.narrow(dim, 0, k)))
+
+
+torch.Tensor.topk = stable_topk  # the indexer's; routers call torch.topk
+
+
 def unfuse(grads):
     """Splits experts.gate_up_proj [E, 2 size, d] and experts.down_proj [E, d, size] by expert."""
     out = {}
