@@ -108,3 +108,10 @@ func (c *Config) Sparse() bool {
 	f, err := c.family()
 	return err == nil && f.experts
 }
+
+// Latent reports whether the architecture has latent attention, whose keys and
+// values may be cached in compressed form.
+func (c *Config) Latent() bool {
+	f, err := c.family()
+	return err == nil && f.mla
+}
