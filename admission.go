@@ -57,11 +57,12 @@ func ReasonOf(text string) Reason {
 
 // AdmissionRules are the numbers that Judge goes by.
 type AdmissionRules struct {
-	NumGenerations int    // G
-	Vocab          int    // ids of the model's vocabulary
-	Filter         string // filter_groups: none | total | outcome
-	MaskTruncated  bool   // mask_truncated_completions
-	OldestVersion  int64  // of a token: step - max_staleness, at least 0
+	NumGenerations int          // G
+	Vocab          int          // ids of the model's vocabulary
+	Routing        RoutingShape // of the model's routing
+	Filter         string       // filter_groups: none | total | outcome
+	MaskTruncated  bool         // mask_truncated_completions
+	OldestVersion  int64        // of a token: step - max_staleness, at least 0
 }
 
 // Judge decides what speaks against a scored group, in this order: a broken
@@ -76,6 +77,11 @@ func Judge(g *ScoredGroup, rules AdmissionRules) GroupVerdict {
 	}
 	if err := g.Group.Validate(rules.NumGenerations, rules.Vocab); err != nil {
 		return no(GroupFiltered, ReasonInvalid, err.Error())
+	}
+	for i := range g.Group.Rollouts {
+		if err := g.Group.Rollouts[i].Routing.Check(rules.Routing); err != nil {
+			return no(GroupFiltered, ReasonInvalid, Errorf(Invalid, "sample %d: %w", i, err).Error())
+		}
 	}
 	rewards, err := rewardsOf(g, rules.Filter == FilterOutcome)
 	if err != nil {

@@ -60,6 +60,17 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	}
+	sparse := total
+	sparse.Routing = grouse.RoutingShape{Experts: 4, Layers: 1, K: 2}
+	routed := func(layers, k int, experts ...int16) *grouse.ScoredGroup {
+		return edit(scored(0, 1, 0), func(g *grouse.ScoredGroup) {
+			r := &g.Group.Rollouts[1]
+			for range len(g.Group.Prompt.TokenIDs) + len(r.ResponseIDs) - 1 {
+				r.Routing.Experts = append(r.Routing.Experts, experts...)
+			}
+			r.Routing.Layers, r.Routing.K = layers, k
+		})
+	}
 	for _, c := range []struct {
 		name   string
 		group  *grouse.ScoredGroup
@@ -90,6 +101,17 @@ func TestJudge(t *testing.T) {
 		{"all truncated, masked", edit(scored(0, 1, 0), cut(2)), masked, grouse.GroupFiltered, grouse.ReasonOverlong, 0.5},
 		{"all truncated, not masked", edit(scored(0, 1, 0), cut(2)), total, grouse.GroupScored, "", 0.5},
 		{"one truncated, masked", edit(scored(0, 1, 0), cut(1)), masked, grouse.GroupScored, "", 0.5},
+		{"kept routing", routed(1, 2, 3, 0), sparse, grouse.GroupScored, "", 0.5},
+		{"rows that were not recorded", routed(1, 2, -1, -1), sparse, grouse.GroupScored, "", 0.5},
+		{"a row that was recorded in part", routed(1, 2, 3, -1), sparse, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
+		{"an expert twice", routed(1, 2, 3, 3), sparse, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
+		{"an expert that the model has not", routed(1, 2, 3, 4), sparse, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
+		{"more layers than the model", routed(2, 1, 3, 0), sparse, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
+		{"rows are missing", edit(routed(1, 2, 3, 0), func(g *grouse.ScoredGroup) {
+			r := &g.Group.Rollouts[1].Routing
+			r.Experts = r.Experts[2:]
+		}), sparse, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
+		{"routing for a dense model", routed(1, 2, 3, 0), total, grouse.GroupFiltered, grouse.ReasonInvalid, 0},
 	} {
 		got := grouse.Judge(c.group, c.rules)
 		if got.State != c.state || grouse.ReasonOf(got.Reason) != c.reason || got.SolveRate != c.solve {

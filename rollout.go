@@ -57,6 +57,30 @@ type Routing struct {
 	K       int     `json:"k"`
 }
 
+// RoutingShape is what routing of a model looks like; zero: a dense model.
+type RoutingShape struct {
+	Experts int `json:"experts"` // of a layer
+	Layers  int `json:"layers"`  // with experts
+	K       int `json:"k"`       // experts of a token
+}
+
+// Check refuses routing that cannot be of a model of the shape. Routing that was
+// not recorded is of every model.
+func (q Routing) Check(shape RoutingShape) error {
+	if q.Experts == nil {
+		return nil
+	}
+	if q.Layers != shape.Layers || q.K != shape.K {
+		return Errorf(Invalid, "routing of %d layers, %d experts a token, the model has %d layers with experts and takes %d", q.Layers, q.K, shape.Layers, shape.K)
+	}
+	for i, e := range q.Experts {
+		if int(e) >= shape.Experts {
+			return Errorf(Invalid, "routing row %d: expert %d of %d", i/(q.K*q.Layers), e, shape.Experts)
+		}
+	}
+	return nil
+}
+
 // Rollout is one completion with what sampling recorded.
 type Rollout struct {
 	Sample        uint16       `json:"sample"`         // index within the group

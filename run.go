@@ -114,6 +114,7 @@ type RolloutSpec struct {
 	Stop                []string `json:"stop,omitempty"`
 	MaxStaleness        int      `json:"max_staleness"`    // k: the candidates of step t are sampled by version max(0, t-k)
 	MaxKVTokens         int      `json:"max_kv_tokens"`    // bound of the engine's cache, tokens
+	KeepExact           bool     `json:"keep_exact"`       // latent attention: decode in the trainer's form, bit for bit; false: on the compressed cache
 	GroupsPerShard      int      `json:"groups_per_shard"` // 0: the worker chooses; results do not depend on it
 }
 

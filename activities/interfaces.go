@@ -35,6 +35,8 @@ type SampleRequest struct {
 	N       int // completions a prompt
 	Rollout grouse.RolloutSpec
 	Seed    uint64
+	// KeepRouting asks for the experts that were chosen.
+	KeepRouting bool
 }
 
 // Candidate is a drawn prompt with its place in the step's candidate order.
@@ -97,8 +99,10 @@ type PolicyTrainer interface {
 	// name, and keeps at least the newest max_staleness+1 of the stage.
 	// Publishing a name again does nothing.
 	Publish(ctx context.Context, ref grouse.PolicyRef) error
-	// Vocab is the number of token ids; Device names the kernel set: cpu/avx2.
+	// Vocab is the number of token ids; Routing the shape of kept routing, zero
+	// for a dense model; Device names the kernel set: cpu/avx2.
 	Vocab() int
+	Routing() grouse.RoutingShape
 	Device() string
 }
 

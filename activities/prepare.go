@@ -15,12 +15,13 @@ type PrepareInput struct {
 // PrepareOutput says how far the run's ledger is: the workflow goes on from
 // there, whatever it knew itself.
 type PrepareOutput struct {
-	Policy grouse.PolicyRef  `json:"policy"` // Stage is -1 before the first stage began
-	Evals  []EvalResult      `json:"evals"`
-	Epoch  uint64            `json:"epoch"`
-	Saved  *grouse.PolicyRef `json:"saved,omitempty"` // the last checkpoint
-	Device string            `json:"device"`
-	Vocab  int               `json:"vocab"`
+	Policy  grouse.PolicyRef    `json:"policy"` // Stage is -1 before the first stage began
+	Evals   []EvalResult        `json:"evals"`
+	Epoch   uint64              `json:"epoch"`
+	Saved   *grouse.PolicyRef   `json:"saved,omitempty"` // the last checkpoint
+	Device  string              `json:"device"`
+	Vocab   int                 `json:"vocab"`
+	Routing grouse.RoutingShape `json:"routing"`
 }
 
 // Prepare opens the run: its first record, or what the ledger already has.
@@ -42,7 +43,7 @@ func (t *Trainer) Prepare(ctx context.Context, in PrepareInput) (PrepareOutput, 
 		if err := t.ensure(ctx, head); err != nil {
 			return out, err
 		}
-		out.Vocab = t.Policy.Vocab()
+		out.Vocab, out.Routing = t.Policy.Vocab(), t.Policy.Routing()
 		evals, err := list[grouse.EvalRecord](t.Ledger)
 		if err != nil {
 			return out, err

@@ -30,6 +30,8 @@ type SampleGroupsInput struct {
 	N       int                `json:"n"` // completions a prompt
 	Rollout grouse.RolloutSpec `json:"rollout"`
 	Seed    uint64             `json:"seed"`
+	// KeepRouting asks for the experts that were chosen (algorithm.keep_routing).
+	KeepRouting bool `json:"keep_routing"`
 }
 
 // SampleGroupsOutput names the sampled groups.
@@ -67,7 +69,7 @@ func (a *Rollouts) SampleGroups(ctx context.Context, in SampleGroupsInput) (Samp
 			return out, err
 		}
 		groups, err := a.Sampler.Sample(ctx, SampleRequest{Run: in.Run, Purpose: in.Purpose, Stage: in.Stage, Step: in.Step,
-			Policy: in.Policy, Prompts: prompts, N: in.N, Rollout: in.Rollout, Seed: in.Seed}, progress)
+			Policy: in.Policy, Prompts: prompts, N: in.N, Rollout: in.Rollout, Seed: in.Seed, KeepRouting: in.KeepRouting}, progress)
 		if err != nil {
 			return out, missing(fmt.Errorf("sample %s with policy %d: %w", k, in.Policy.Version, err), PolicyMissing)
 		}

@@ -15,13 +15,20 @@ type layout struct {
 	rows []int32 // the row that predicts each response token
 	to   tensor.Targets
 	spec []span // of each completion, in order
+
+	width  int     // experts of a row, all layers; 0: rows route freely
+	routed []int16 // [rows, width]
 }
 
 // span is a completion's stretch of rows and targets.
 type span struct{ lo, hi int }
 
-// add lays out a prompt with its completions; kept gives each its sampling mask.
-func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) []int32) {
+// add lays out a prompt with its completions; kept gives each its sampling mask,
+// routed its experts if width is set. The prompt takes the first one's.
+func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) []int32, routed func(i int) []int16) {
+	if l.width > 0 {
+		l.route(routed(0), 0, len(prompt))
+	}
 	l.ids = append(l.ids, prompt...)
 	tree := l.seqs.Add(len(prompt), -1)
 	last := int32(len(l.ids) - 1)
@@ -29,6 +36,9 @@ func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) 
 		lo := len(l.rows)
 		if n := len(ids) - 1; n > 0 { // the last token is never fed
 			l.seqs.Add(n, tree)
+			if l.width > 0 {
+				l.route(routed(i), len(prompt), n)
+			}
 		}
 		for t, id := range ids {
 			row := last
@@ -48,10 +58,14 @@ func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) 
 	}
 }
 
-// logprobs runs the forward pass.
-func (l *layout) logprobs(g *tensor.Graph, m *model.Model, temperature float32) *tensor.Logprobs {
+// logprobs runs the forward pass. routing may be nil; its table of forced experts
+// is the layout's.
+func (l *layout) logprobs(g *tensor.Graph, m *model.Model, temperature float32, routing *model.Routing) *tensor.Logprobs {
 	l.to.Temperature = temperature
-	h := m.Forward(g, model.Input{IDs: l.ids, Pos: l.seqs.Positions(), Rows: l.rows, Attend: m.InBatch(g, &l.seqs)})
+	if routing != nil {
+		routing.Forced = l.routed
+	}
+	h := m.Forward(g, model.Input{IDs: l.ids, Pos: l.seqs.Positions(), Rows: l.rows, Routing: routing, Attend: m.InBatch(g, &l.seqs)})
 	return g.Logprob(h, m.Head(), &l.to)
 }
 

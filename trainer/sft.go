@@ -32,10 +32,10 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 		}
 		l := &layout{}
 		for _, e := range examples[lo:hi] {
-			l.add(e.Prompt, [][]int32{e.Completion}, nil)
+			l.add(e.Prompt, [][]int32{e.Completion}, nil, nil)
 			t.state.Tokens += int64(len(e.Prompt) + len(e.Completion))
 		}
-		lp := l.logprobs(t.graph, t.model, 1)
+		lp := l.logprobs(t.graph, t.model, 1, nil)
 		coef := make([]float32, len(lp.Values))
 		for i, v := range lp.Values {
 			loss -= float64(v)

@@ -32,6 +32,7 @@ func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Resul
 		return nil, err
 	}
 	out := grpo.BatchMetrics(groups)
+	t.resetRouting()
 	n := len(groups)
 	for range alg.NumIterations {
 		for b := range alg.MiniBatches {
@@ -53,6 +54,7 @@ func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Resul
 		t.state.Tokens += int64(groupTokens(&groups[i].Group) + len(groups[i].Group.Rollouts))
 	}
 	out["num_tokens"] = float64(t.state.Tokens)
+	t.routingMetrics(out)
 	return &Result{Metrics: out, Advantages: adv}, nil
 }
 
@@ -70,6 +72,9 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		batch[i] = make([]completion, len(g.Rollouts))
 		for j := range g.Rollouts {
 			r := &g.Rollouts[j]
+			if err := r.Routing.Check(t.model.RoutingShape()); err != nil {
+				return nil, nil, grouse.Errorf(grouse.Invalid, "candidate %d, sample %d: %w", g.Candidate, r.Sample, err)
+			}
 			c := &batch[i][j]
 			c.seq = grpo.Sequence[float32]{Domain: g.Prompt.Domain, Beta: betas[g.Prompt.Domain], Mask: r.Mask, RolloutLogprobs: r.Logprobs}
 			if alg.MaskTruncatedCompletions && r.Finish == grouse.FinishLength {
@@ -79,7 +84,7 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		}
 	}
 	if alg.PiOld == grouse.PiOldRecomputed || alg.KLInReward != 0 {
-		err := t.forward(ctx, t.model, groups, func(i, j int, lp []float32) { batch[i][j].seq.OldLogprobs = lp })
+		err := t.forward(ctx, t.model, t.width(), groups, func(i, j int, lp []float32) { batch[i][j].seq.OldLogprobs = lp })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -88,7 +93,11 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		if t.ref == nil {
 			return nil, nil, grouse.Errorf(grouse.Internal, "the stage has a KL strength, but the trainer was given no reference policy")
 		}
-		err := t.forward(ctx, t.ref, groups, func(i, j int, lp []float32) { batch[i][j].seq.RefLogprobs = lp })
+		width := 0
+		if alg.ReferenceRouting {
+			width = t.width()
+		}
+		err := t.forward(ctx, t.ref, width, groups, func(i, j int, lp []float32) { batch[i][j].seq.RefLogprobs = lp })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -131,9 +140,9 @@ func shuffle(rewards [][]float64, groups []grouse.ScoredGroup, update int64) {
 	s.Shuffle(len(all), func(i, j int) { *all[i], *all[j] = *all[j], *all[i] })
 }
 
-// lay lays groups out for one pass.
-func (t *Trainer) lay(groups []grouse.ScoredGroup) (*layout, float32) {
-	l := &layout{}
+// lay lays groups out for one pass, with the experts of each row if width is set.
+func (t *Trainer) lay(groups []grouse.ScoredGroup, width int) (*layout, float32) {
+	l := &layout{width: width}
 	temperature := float32(1)
 	for i := range groups {
 		g := &groups[i].Group
@@ -148,7 +157,18 @@ func (t *Trainer) lay(groups []grouse.ScoredGroup) (*layout, float32) {
 		} else if l.to.Kept != nil {
 			kept = func(int, int) []int32 { return nil }
 		}
-		l.add(g.Prompt.TokenIDs, ids, kept)
+		routed := func(j int) []int16 { return g.Rollouts[j].Routing.Experts }
+		if width == 0 || samePrompt(g, width) {
+			l.add(g.Prompt.TokenIDs, ids, kept, routed)
+			continue
+		}
+		for j := range ids {
+			var mask func(_, p int) []int32
+			if kept != nil {
+				mask = func(_, p int) []int32 { return kept(j, p) }
+			}
+			l.add(g.Prompt.TokenIDs, ids[j:j+1], mask, func(int) []int16 { return routed(j) })
+		}
 	}
 	return l, temperature
 }
@@ -164,11 +184,11 @@ func (t *Trainer) micro(ctx context.Context, groups []grouse.ScoredGroup, fn fun
 }
 
 // forward computes logprobs of all completions without gradients.
-func (t *Trainer) forward(ctx context.Context, m *model.Model, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
+func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
 	g := tensor.NewGraph(m.Device(), tensor.Infer)
 	return t.micro(ctx, groups, func(lo, hi int) error {
-		l, temperature := t.lay(groups[lo:hi])
-		values := l.logprobs(g, m, temperature).Values
+		l, temperature := t.lay(groups[lo:hi], width)
+		values := l.logprobs(g, m, temperature, &model.Routing{}).Values
 		g.Reset()
 		k := 0
 		for i := lo; i < hi; i++ {
@@ -193,8 +213,8 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 	t.model.ZeroGrads()
 	var stats []grpo.SequenceStats
 	err := t.micro(ctx, groups, func(lo, hi int) error {
-		l, temperature := t.lay(groups[lo:hi])
-		lp := l.logprobs(t.graph, t.model, temperature)
+		l, temperature := t.lay(groups[lo:hi], t.width())
+		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting())
 		coef := make([]float32, len(lp.Values))
 		live, k := false, 0
 		for i := lo; i < hi; i++ {

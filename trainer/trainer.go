@@ -18,8 +18,10 @@ type Trainer struct {
 	stage grouse.Stage
 	obj   *grpo.Objective // of an rl stage
 	graph *tensor.Graph
-	m, v  []tensor.Buffer // moments, as the model's parameters
+	m, v  []tensor.Buffer // moments, as the model's parameters; nil: frozen
 	state State
+
+	differ, counted []int // of the step's kept routing, by layer with experts
 }
 
 // State is the trainer's counters: with the weights and the moments, everything
@@ -96,7 +98,9 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 	t.model.FoldGrads()
 	sum := 0.0
 	for _, p := range t.model.Params() {
-		sum += dev.SumSquares(p.Grad)
+		if p.Grad != nil {
+			sum += dev.SumSquares(p.Grad)
+		}
 	}
 	step, ok := t.state.Optim.Next(&t.stage.Trainer, t.totalUpdates(), math.Sqrt(sum))
 	out["grad_norm"], out["learning_rate"] = step.GradNorm, step.LearningRate
@@ -105,6 +109,9 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 		return false
 	}
 	for i, p := range t.model.Params() {
+		if p.Grad == nil {
+			continue
+		}
 		c := step.Coefficients(optim.Decays(p.Name, p.Shape()))
 		dev.AdamW(p.Data, p.Grad, t.m[i], t.v[i], tensor.AdamWStep(c))
 	}
@@ -115,19 +122,25 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 // should look.
 func (t *Trainer) Paused() bool { return t.state.Optim.TooManySkipped(&t.stage.Trainer) }
 
-// newMoment returns a zeroed moment of a parameter.
+// newMoment returns a zeroed moment of a parameter, nil for a frozen one.
 func (t *Trainer) newMoment(p *tensor.Param) tensor.Buffer {
+	if p.Frozen {
+		return nil
+	}
 	if t.stage.Trainer.BF16Moments {
 		return t.model.Device().NewBF16(p.Data.Len())
 	}
 	return p.Like(t.model.Device())
 }
 
-// Moments calls fn with both moments of every parameter, row-major, under the
-// names m.NAME and v.NAME.
+// Moments calls fn with both moments of every parameter that is trained,
+// row-major, under the names m.NAME and v.NAME.
 func (t *Trainer) Moments(fn func(name string, shape []int, data []float32) error) error {
 	dev := t.model.Device()
 	for i, p := range t.model.Params() {
+		if p.Frozen {
+			continue
+		}
 		for _, moment := range []struct {
 			prefix string
 			data   tensor.Buffer
@@ -149,6 +162,9 @@ func (t *Trainer) Moments(fn func(name string, shape []int, data []float32) erro
 func (t *Trainer) Restore(state State, src model.Source) error {
 	dev := t.model.Device()
 	for i, p := range t.model.Params() {
+		if t.m[i] == nil {
+			continue
+		}
 		data := make([]float32, p.Size())
 		for prefix, b := range map[string]tensor.Buffer{"m.": t.m[i], "v.": t.v[i]} {
 			if err := src.Float32(prefix+p.Name, data); err != nil {

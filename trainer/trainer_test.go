@@ -29,7 +29,7 @@ func stage() grouse.Stage {
 		Trainer: grouse.TrainerSpec{LearningRate: 1e-3, Schedule: "constant", Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MaxGradNorm: 1, WeightDecay: 0.1, MicroBatchTokens: 1 << 20},
 		Algorithm: grouse.Algorithm{Advantage: "mean_std", AdvantageDDoF: 1, AdvantageEps: 1e-6, Epsilon: 0.2, EpsilonHigh: 0.2,
 			LossAggregation: grouse.SeqMeanTokenMean, ImportanceSamplingLevel: grouse.LevelToken, PiOld: grouse.PiOldRollout, KLEstimator: "k3_is",
-			OffPolicyMaskThreshold: &delta, EngineCorrection: grouse.EngineCorrection{Mode: "none"}, NumIterations: 1, MiniBatches: 2, KeepSamplingMask: true}}
+			OffPolicyMaskThreshold: &delta, EngineCorrection: grouse.EngineCorrection{Mode: "none"}, NumIterations: 1, MiniBatches: 2, KeepSamplingMask: true, KeepRouting: true}}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -45,7 +45,7 @@ func groups(t *testing.T, m *model.Model) []grouse.ScoredGroup {
 	var out []grouse.ScoredGroup
 	for c := range 6 {
 		prompt := []int32{5, int32(7 + c), 9, int32(11 + 3*c)}[:2+c%3]
-		rs, err := e.Generate(context.Background(), engine.Request{Prompt: prompt, N: 4, MaxTokens: 6 + 5*c, StopIDs: []int32{1}, Sampling: s, Key: key, Candidate: uint32(c)})
+		rs, err := e.Generate(context.Background(), engine.Request{Prompt: prompt, N: 4, MaxTokens: 6 + 5*c, StopIDs: []int32{1}, Sampling: s, Key: key, Candidate: uint32(c), KeepRouting: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func step(t *testing.T, threads, micro int, recompute bool, family string) ([]fl
 // Splitting an update into micro-batches, the number of threads and
 // recomputation change no bit of weights or metrics.
 func TestSplitsChangeNoBit(t *testing.T) {
-	for _, family := range []string{"llama", "qwen3"} { // tied and untied embeddings
+	for _, family := range []string{"llama", "qwen3", "qwen3moe", "deepseek", "deepseek-sparse"} { // tied and untied embeddings, experts
 		want, metrics := step(t, 2, 1<<20, false, family)
 		for _, v := range []struct {
 			threads, micro int
@@ -234,5 +234,85 @@ func TestSFTLearnsItsExamples(t *testing.T) {
 	}
 	if _, err := tr.SFT(context.Background(), nil); grouse.KindOf(err) != grouse.Invalid {
 		t.Fatalf("no examples: %v", err)
+	}
+}
+
+// Kept routing that is the policy's own choice changes no bit of an update; other
+// experts do, are counted by layer, and split like anything else.
+func TestKeptRouting(t *testing.T) {
+	for _, family := range []string{"qwen3moe", "deepseek", "deepseek-sparse"} {
+		run := func(keep bool, micro int, change func([]grouse.ScoredGroup)) ([]float32, grouse.Metrics) {
+			m := open(t, 2, family)
+			batch := groups(t, m)
+			if change != nil {
+				change(batch)
+			}
+			s := stage()
+			s.Algorithm.MiniBatches, s.Algorithm.KeepRouting, s.Trainer.MicroBatchTokens = 1, keep, micro
+			tr, err := trainer.New(m, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.SetReference(m.Clone())
+			res, err := tr.Step(context.Background(), batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return weights(m), res.Metrics
+		}
+		free, freeMetrics := run(false, 1<<20, nil)
+		if _, ok := freeMetrics["routing/differ_frac"]; ok {
+			t.Errorf("%s: free routing is counted", family)
+		}
+		kept, metrics := run(true, 1<<20, nil)
+		same(t, family, kept, free)
+		if got, ok := metrics["routing/differ_frac"]; !ok || got != 0 {
+			t.Errorf("%s: on policy differ_frac is %v", family, got)
+		}
+		other := func(batch []grouse.ScoredGroup) { // one completion of each group, prompt included
+			for i := range batch {
+				e := batch[i].Group.Rollouts[2].Routing.Experts
+				for j := range e {
+					e[j] = int16(j % 3)
+				}
+			}
+		}
+		changed, metrics := run(true, 1<<20, other)
+		if metrics["routing/differ_frac"] == 0 || metrics["routing/differ_frac/layer_01"] == 0 || metrics["ratio/max"] == 1 {
+			t.Errorf("%s: other experts: %v", family, metrics)
+		}
+		again, more := run(true, 1, other)
+		same(t, family+" in small micro-batches", again, changed)
+		if string(more.AppendBits(nil)) != string(metrics.AppendBits(nil)) {
+			t.Errorf("%s: metrics differ in small micro-batches", family)
+		}
+		// The completions that were left alone are on policy, though their group's
+		// prompts have other experts in one sample.
+		if metrics["ratio/mean"] == 1 || metrics["off_policy/divergence_mean"] == 0 {
+			t.Errorf("%s: other experts change nothing: %v", family, metrics)
+		}
+	}
+}
+
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: weight %d is %v, want %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+func TestRoutingOfAnotherModelIsRefused(t *testing.T) {
+	m := open(t, 1, "qwen3moe")
+	batch := groups(t, m)
+	batch[1].Group.Rollouts[0].Routing.Experts[4] = 8 // of 8
+	tr, err := trainer.New(m, stage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.SetReference(m.Clone())
+	if _, err := tr.Step(context.Background(), batch); grouse.KindOf(err) != grouse.Invalid {
+		t.Fatal(err)
 	}
 }

@@ -132,7 +132,7 @@ func (r *run) prepare(ctx workflow.Context) error {
 		return failed("prepare", err)
 	}
 	r.Prepared = true
-	r.Policy, r.Vocab, r.Device, r.Evals, r.Saved = out.Policy, out.Vocab, out.Device, out.Evals, out.Saved
+	r.Policy, r.Vocab, r.Routing, r.Device, r.Evals, r.Saved = out.Policy, out.Vocab, out.Routing, out.Device, out.Evals, out.Saved
 	if stage := max(0, out.Policy.Stage); stage != r.Stage {
 		r.Stage, r.Settings = stage, activities.Settings{}
 	}

@@ -23,6 +23,7 @@ type RunState struct {
 	Recent []grouse.PolicyRef `json:"recent,omitempty"`
 
 	Vocab          int                            `json:"vocab"`
+	Routing        grouse.RoutingShape            `json:"routing"`
 	Device         string                         `json:"device"`
 	Routes         []activities.ScoreRoute        `json:"routes,omitempty"`
 	EvalRoutes     []activities.ScoreRoute        `json:"eval_routes,omitempty"`

@@ -59,7 +59,7 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 	policy := r.policyOf(max(0, step-1-k))
 	plan := stepPlan{Step: step, Attempt: attempt}
 	adm := grouse.NewAdmission(stage.Rollout.PromptsPerStep, stage.Algorithm.MaxWaves)
-	rules := grouse.AdmissionRules{NumGenerations: stage.Rollout.NumGenerations, Vocab: r.Vocab, Filter: stage.Algorithm.FilterGroups,
+	rules := grouse.AdmissionRules{NumGenerations: stage.Rollout.NumGenerations, Vocab: r.Vocab, Routing: r.Routing, Filter: stage.Algorithm.FilterGroups,
 		MaskTruncated: stage.Algorithm.MaskTruncatedCompletions, OldestVersion: max(0, step-1-k)}
 	if draw, ok := r.draw(step); ok && attempt == 0 {
 		plan.Draws = append(plan.Draws, draw)
@@ -245,7 +245,8 @@ func (r *run) makeShard(ctx workflow.Context, work groupsWork, shard shardOf) (m
 // the trainer began anew, gets them first.
 func (r *run) sample(ctx workflow.Context, work groupsWork, shard shardOf) (activities.SampleGroupsOutput, error) {
 	in := activities.SampleGroupsInput{Run: r.Spec.Name, Purpose: work.purpose, Stage: work.stage, Step: work.step, Wave: work.wave, Policy: work.policy,
-		Prompts: shard.prompts, From: shard.from, To: shard.to, N: work.n, Rollout: work.rollout, Seed: r.Spec.Seed}
+		Prompts: shard.prompts, From: shard.from, To: shard.to, N: work.n, Rollout: work.rollout, Seed: r.Spec.Seed,
+		KeepRouting: work.purpose == activities.PurposeRollout && r.Spec.Stages[work.stage].Algorithm.KeepRouting}
 	summary := fmt.Sprintf("%s · sample · %s · policy %d", work.name, shard, work.policy.Version)
 	for attempt := 0; ; attempt++ {
 		r.doing = summary

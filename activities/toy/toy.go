@@ -338,8 +338,9 @@ type policy struct {
 	perturb float64
 }
 
-func (p *policy) Vocab() int     { return 4 }
-func (p *policy) Device() string { return "toy" }
+func (p *policy) Vocab() int                   { return 4 }
+func (p *policy) Routing() grouse.RoutingShape { return grouse.RoutingShape{} }
+func (p *policy) Device() string               { return "toy" }
 
 func (p *policy) LoadInitial(context.Context) (string, error) {
 	p.w = weights{0.1, 0, 0, 0}

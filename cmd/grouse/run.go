@@ -53,6 +53,9 @@ func (c *runCmd) Run(a *app) error {
 	if err := worker.Supported(&r.Spec); err != nil {
 		return err
 	}
+	if err := worker.CheckEffect(r, a.home); err != nil {
+		return err
+	}
 	if err := worker.SaveRecipe(a.home, r); err != nil {
 		return err
 	}

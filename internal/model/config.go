@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/grouse-rl/grouse"
 )
 
 // Config is what a Hugging Face config.json says of an architecture. Raw is the
-// file as it was read: checkpoints keep it.
+// file as it was read, for checkpoints, without what their weights are not:
+// quantized, or with modules for multi-token prediction.
 type Config struct {
 	Raw []byte `json:"-"`
 
@@ -35,6 +35,39 @@ type Config struct {
 	SlidingWindow    *int    `json:"sliding_window"`
 	UseSlidingWindow *bool   `json:"use_sliding_window"`
 
+	// Mixture of experts. Qwen's names, then DeepSeek's.
+	Experts          int     `json:"num_experts"`
+	LocalExperts     int     `json:"num_local_experts"` // transformers' other name of it
+	ExpertsPerToken  int     `json:"num_experts_per_tok"`
+	ExpertSize       int     `json:"moe_intermediate_size"`
+	NormTopK         *bool   `json:"norm_topk_prob"` // Qwen: false unless given; DeepSeek: true
+	SparseStep       int     `json:"decoder_sparse_step"`
+	DenseLayers      []int   `json:"mlp_only_layers"`
+	RoutedExperts    int     `json:"n_routed_experts"`
+	SharedExperts    int     `json:"n_shared_experts"`
+	Groups           int     `json:"n_group"`
+	TopGroups        int     `json:"topk_group"`
+	RoutedScale      float64 `json:"routed_scaling_factor"`
+	FirstDenseLayers int     `json:"first_k_dense_replace"`
+	MoEFrequency     int     `json:"moe_layer_freq"`
+	ScoringFunc      string  `json:"scoring_func"`
+	MTPLayers        int     `json:"num_nextn_predict_layers"` // their weights are read over
+
+	// Multi-head latent attention.
+	QRank          int   `json:"q_lora_rank"` // 0: queries are not compressed
+	KVRank         int   `json:"kv_lora_rank"`
+	NopeDim        int   `json:"qk_nope_head_dim"`
+	RopeDim        int   `json:"qk_rope_head_dim"`
+	ValueDim       int   `json:"v_head_dim"`
+	RopeInterleave *bool `json:"rope_interleave"` // nil: true
+
+	// DeepSeek sparse attention.
+	IndexHeads int `json:"index_n_heads"`
+	IndexDim   int `json:"index_head_dim"`
+	IndexTopK  int `json:"index_topk"`
+
+	Quantization *Quantization `json:"quantization_config"`
+
 	RopeTheta      float64         `json:"rope_theta"`
 	RopeScaling    json.RawMessage `json:"rope_scaling"`
 	RopeParameters json.RawMessage `json:"rope_parameters"` // transformers 5 puts both into one object
@@ -43,6 +76,12 @@ type Config struct {
 	BOS json.RawMessage `json:"bos_token_id"`
 	EOS json.RawMessage `json:"eos_token_id"` // an id or a list of ids
 	PAD json.RawMessage `json:"pad_token_id"`
+}
+
+// Quantization says how the files' weights are stored. Only FP8 in blocks is read.
+type Quantization struct {
+	Method string `json:"quant_method"`
+	Block  []int  `json:"weight_block_size"` // rows and columns that share a scale
 }
 
 // RopeConfig is rope_scaling / rope_parameters, whichever the file has.
@@ -59,6 +98,7 @@ type RopeConfig struct {
 	MScale          float64 `json:"mscale"`
 	MScaleAllDim    float64 `json:"mscale_all_dim"`
 	AttentionFactor float64 `json:"attention_factor"`
+	Truncate        *bool   `json:"truncate"`
 }
 
 // maxConfig bounds config.json and every size in it: no allocation follows from
@@ -79,7 +119,8 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if err := json.Unmarshal(raw, c); err != nil {
 		return nil, grouse.Errorf(grouse.Invalid, "config.json: %w", err)
 	}
-	if _, err := c.family(); err != nil {
+	f, err := c.family()
+	if err != nil {
 		return nil, err
 	}
 	if err := c.parseRope(); err != nil {
@@ -91,7 +132,39 @@ func ParseConfig(raw []byte) (*Config, error) {
 	if c.HeadDim == 0 && c.Heads > 0 {
 		c.HeadDim = c.HiddenSize / c.Heads
 	}
-	return c, c.check()
+	if c.Experts == 0 {
+		c.Experts = max(c.LocalExperts, c.RoutedExperts)
+	}
+	if f.mla {
+		c.HeadDim = c.RopeDim
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := f.check(c); err != nil {
+		return nil, err
+	}
+	if q := c.Quantization; q != nil && (q.Method != "fp8" || len(q.Block) != 2 || q.Block[0] < 1 || q.Block[1] < 1) {
+		return nil, grouse.Errorf(grouse.Invalid, "config.json: quantization %q in blocks of %v is not supported, supported: fp8 in blocks of rows and columns", q.Method, q.Block)
+	}
+	if c.Quantization != nil || c.MTPLayers > 0 {
+		return c, c.cleanRaw()
+	}
+	return c, nil
+}
+
+func (c *Config) cleanRaw() error {
+	var raw map[string]any
+	d := json.NewDecoder(bytes.NewReader(c.Raw))
+	d.UseNumber()
+	if err := d.Decode(&raw); err != nil {
+		return grouse.Errorf(grouse.Invalid, "config.json: %w", err)
+	}
+	delete(raw, "quantization_config")
+	raw["num_nextn_predict_layers"] = 0
+	out, err := json.MarshalIndent(raw, "", "  ")
+	c.Raw = append(out, '\n')
+	return err
 }
 
 func (c *Config) parseRope() error {
@@ -144,7 +217,7 @@ func (c *Config) check() error {
 	case !(c.RMSEps > 0) || math.IsInf(c.RMSEps, 0):
 		return grouse.Errorf(grouse.Invalid, "config.json: rms_norm_eps is %v", c.RMSEps)
 	}
-	_, err := c.invFreq(c.HeadDim)
+	_, _, err := c.invFreq(c.HeadDim)
 	return err
 }
 
@@ -165,67 +238,6 @@ func ids(raw json.RawMessage) []int32 {
 		return many
 	}
 	return nil
-}
-
-// invFreq returns the inverse frequencies of rotary embeddings of dim dimensions.
-func (c *Config) invFreq(dim int) ([]float64, error) {
-	r := &c.Rope
-	inv := make([]float64, dim/2)
-	for i := range inv {
-		inv[i] = 1 / math.Pow(r.Theta, float64(2*i)/float64(dim))
-	}
-	switch r.Type {
-	case "", "default":
-	case "linear":
-		for i := range inv {
-			inv[i] /= r.Factor
-		}
-	case "llama3":
-		llama3(inv, r)
-	default:
-		return nil, grouse.Errorf(grouse.Invalid, "config.json: rope_type %q is not supported, supported: default, linear, llama3", r.Type)
-	}
-	for _, f := range inv {
-		if !(f > 0) || math.IsInf(f, 0) {
-			return nil, grouse.Errorf(grouse.Invalid, "config.json: rope parameters give an inverse frequency of %v", f)
-		}
-	}
-	return inv, nil
-}
-
-// llama3 scales inverse frequencies by wavelength (spec section 10.1).
-func llama3(inv []float64, r *RopeConfig) {
-	orig := float64(r.OriginalMax)
-	for i, f := range inv {
-		wave := 2 * math.Pi / f
-		switch {
-		case wave < orig/r.HighFreqFactor:
-		case wave > orig/r.LowFreqFactor:
-			inv[i] = f / r.Factor
-		default:
-			s := (orig/wave - r.LowFreqFactor) / (r.HighFreqFactor - r.LowFreqFactor)
-			inv[i] = (1-s)*f/r.Factor + s*f
-		}
-	}
-}
-
-// family finds how an architecture differs from Llama.
-func (c *Config) family() (family, error) {
-	name := c.ModelType
-	if len(c.Architectures) > 0 {
-		name = c.Architectures[0]
-	}
-	for _, f := range families {
-		if name == f.architecture || (len(c.Architectures) == 0 && name == f.modelType) {
-			return f, nil
-		}
-	}
-	var known []string
-	for _, f := range families {
-		known = append(known, f.architecture)
-	}
-	return family{}, grouse.Errorf(grouse.Invalid, "config.json: architecture %q is not supported", name).
-		WithFix("supported: %s", strings.Join(known, ", "))
 }
 
 func (c *Config) String() string {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/grouse-rl/grouse"
@@ -34,16 +35,35 @@ func (m *Model) Load(src Source) error {
 		if err := src.Float32(p.Name, data); err != nil {
 			return err
 		}
+		if err := m.dequantize(p, data, src); err != nil {
+			return err
+		}
 		p.Write(m.dev, data)
 	}
 	for _, name := range src.Names() {
-		if known[name] || strings.HasSuffix(name, ".rotary_emb.inv_freq") || (name == "lm_head.weight" && m.head == m.embed) {
+		if known[name] || m.ignores(name, src) {
 			continue
 		}
 		return grouse.Errorf(grouse.Invalid, "weights: tensor %q is not part of %s", name, m.Config.ModelType).
 			WithFix("config.json does not fit the weights")
 	}
 	return nil
+}
+
+// ignores reports whether a tensor that the model does not have may be in its
+// files: tables that are computed, a tied head, modules for multi-token
+// prediction (further layers), layers of width 0, scales.
+func (m *Model) ignores(name string, src Source) bool {
+	if rest, ok := strings.CutPrefix(name, "model.layers."); ok && m.Config.MTPLayers > 0 {
+		n, _, _ := strings.Cut(rest, ".")
+		if l, err := strconv.Atoi(n); err == nil && l >= m.Config.Layers && l < m.Config.Layers+m.Config.MTPLayers {
+			return true
+		}
+	}
+	if m.Config.Quantization != nil && strings.HasSuffix(name, scaleSuffix) {
+		return true
+	}
+	return strings.HasSuffix(name, ".rotary_emb.inv_freq") || (name == "lm_head.weight" && m.head == m.embed) || slices.Contains(src.Shape(name), 0)
 }
 
 // Init draws weights from scratch: matrices from a normal distribution of
@@ -59,7 +79,7 @@ func (m *Model) Init(key rng.Key) {
 			for j, v := range z {
 				data[j] = float32(v * m.Config.InitRange)
 			}
-		case !strings.HasSuffix(p.Name, ".bias"):
+		case !strings.HasSuffix(p.Name, "bias"):
 			for j := range data {
 				data[j] = 1
 			}
@@ -68,10 +88,10 @@ func (m *Model) Init(key rng.Key) {
 	}
 }
 
-// Trainable makes gradient buffers for all weights.
+// Trainable makes gradient buffers for all weights that are not frozen.
 func (m *Model) Trainable() {
 	for _, p := range m.params {
-		if p.Grad == nil {
+		if p.Grad == nil && !p.Frozen {
 			p.Grad = p.Like(m.dev)
 		}
 	}
@@ -83,7 +103,9 @@ func (m *Model) Trainable() {
 // ZeroGrads clears all gradients.
 func (m *Model) ZeroGrads() {
 	for _, p := range m.params {
-		m.dev.Zero(p.Grad)
+		if p.Grad != nil {
+			m.dev.Zero(p.Grad)
+		}
 	}
 	if m.embed.LookupGrad != nil {
 		m.dev.Zero(m.embed.LookupGrad)

@@ -36,6 +36,10 @@ type Device interface {
 	RMSNorm(y, x, w Buffer, eps float32, n, dim int)
 	RMSNormGrad(dx, dw, dy, x, w Buffer, eps float32, n, dim int)
 
+	// LayerNorm sets y = (x - mean) / sqrt(variance + eps) * w + b.
+	LayerNorm(y, x, w, b Buffer, eps float32, n, dim int)
+	LayerNormGrad(dx, dw, db, dy, x, w Buffer, eps float32, n, dim int)
+
 	// Rope rotates each row's heads in place by its position, backwards if inverse.
 	Rope(x Buffer, t *RopeTable, pos []int32, rows, heads, headDim int, inverse bool)
 
@@ -48,10 +52,40 @@ type Device interface {
 	Gather(y, x Buffer, rows []int32, dim int)
 	GatherGrad(dx, dy Buffer, rows []int32, dim int)
 
+	// CopyHeads sets n columns in each head of y to those of the same head of x, or
+	// of x's only head. The gradient adds dy's back, in order of heads.
+	CopyHeads(y, x Buffer, to, from HeadBlock, n, rows int)
+	CopyHeadsGrad(dx, dy Buffer, to, from HeadBlock, n, rows int)
+
+	// Route chooses experts and computes their gates, as Router says: z is [rows,
+	// E], bias [E] or nil. A row of experts [rows, TopK] that begins with -1 is
+	// chosen and written back, others are forced. gates [rows, TopK]; nil: only
+	// the choice is made.
+	Route(gates Buffer, experts []int32, z, bias Buffer, r *Router, rows, E int)
+	RouteGrad(dz, dgates, z Buffer, experts []int32, r *Router, rows, E int)
+
+	// DispatchGrad is the gradient of Gather by an Assignment's Tokens: dx[t] +=
+	// sum_j dy[slots[t*k+j]], in order of j.
+	DispatchGrad(dx, dy Buffer, slots []int32, rows, k, dim int)
+	// GroupedLinear is Linear with a matrix for each group of rows: rows
+	// offsets[e]..offsets[e+1]-1 of x are multiplied with w[e].
+	GroupedLinear(y, x Buffer, w []Buffer, offsets []int, out, in int)
+	GroupedLinearGradInput(dx, dy Buffer, w []Buffer, offsets []int, out, in int)
+	GroupedLinearGradWeight(dw []Buffer, dy, x Buffer, offsets []int, out, in int)
+	// Combine sets y[t] = sum_j gates[t,j] x[slots[t*k+j]], in order of j.
+	Combine(y, x, gates Buffer, slots []int32, rows, k, dim int)
+	CombineGrad(dx, dgates, dy, x, gates Buffer, slots []int32, rows, k, dim int)
+
 	// Attention is causal softmax attention within the sequences. lse [rows,
 	// heads] receives the log-sum-exp of the scores for the gradient; nil: not kept.
 	Attention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
 	AttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs)
+
+	// Select runs a lightning indexer, see IndexShape.
+	Select(q, k, w Buffer, shape IndexShape, seqs *Seqs) Selection
+	// SparseAttention is Attention over the selected positions of each row.
+	SparseAttention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
+	SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
 
 	// Logprob sets lp[i] = log p(targets[i]) of softmax(h[i] wᵀ / temperature)
 	// over the kept ids of row i (nil: all), as internal/logprob defines it, and
@@ -70,10 +104,14 @@ type Device interface {
 
 	// NewCache makes the key-value cache of an engine.
 	NewCache(shape AttentionShape, layers, blocks int) Cache
-	// CacheWrite stores rows of k and v at their slots.
+	// CacheWrite stores rows of k and v at their slots; v is nil where the shape
+	// has no values of their own.
 	CacheWrite(c Cache, layer int, k, v Buffer, slots []Slot)
-	// CacheAttend is Attention over cached keys and values.
-	CacheAttend(o, q Buffer, c Cache, layer int, views []View)
+	// CacheAttend is Attention over cached keys and values, SparseAttention if sel
+	// is not nil.
+	CacheAttend(o, q Buffer, c Cache, layer int, views []View, sel Selection)
+	// CacheSelect is Select over the keys in a cache of one head without values.
+	CacheSelect(q, w Buffer, shape IndexShape, c Cache, layer int, views []View) Selection
 }
 
 // AttentionShape is what attention needs to know of a layer. Query head h reads
@@ -81,6 +119,7 @@ type Device interface {
 type AttentionShape struct {
 	Heads, KVHeads   int
 	KeyDim, ValueDim int     // of one head
+	ValuesInKeys     bool    // the values are the first ValueDim numbers of the keys; caches only
 	Scale            float32 // of the scores: 1/sqrt(KeyDim) unless the model says otherwise
 }
 

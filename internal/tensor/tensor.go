@@ -11,6 +11,15 @@ type Tensor struct {
 
 func (t *Tensor) String() string { return fmt.Sprintf("[%d %d]", t.Rows, t.Cols) }
 
+// As views t as a matrix of another shape, for inference: no gradient flows
+// through it, and it lives as long as t.
+func (t *Tensor) As(rows, cols int) *Tensor {
+	if rows*cols != t.Rows*t.Cols {
+		panic(fmt.Sprintf("tensor: %v as [%d %d]", t, rows, cols))
+	}
+	return &Tensor{Rows: rows, Cols: cols, Data: t.Data}
+}
+
 // Param is a weight: a matrix [Out, In] in the device's layout, or a vector of
 // Out elements if In is 0.
 type Param struct {
@@ -23,6 +32,7 @@ type Param struct {
 	// update has been seen, so that splitting it changes no order of addition.
 	LookupGrad Buffer
 	Decay      bool // weight decay applies: matrices, not norms and biases
+	Frozen     bool // never trained: it has no gradient
 }
 
 // Size returns the number of elements.

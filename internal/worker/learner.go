@@ -59,6 +59,9 @@ func newLearner(dev tensor.Device, spec grouse.RunSpec, dir, base, home string, 
 	return l, nil
 }
 
+// Routing is the shape of kept routing.
+func (l *learner) Routing() grouse.RoutingShape { return l.policy.Model.RoutingShape() }
+
 // Vocab is the number of token ids.
 func (l *learner) Vocab() int { return l.policy.Model.Config.VocabSize }
 

@@ -137,9 +137,9 @@ func (p *Policy) setTemplate(source string) error {
 	return err
 }
 
-// tinyPolicy makes a model from scratch: the block is its config.json, with a
+// tinyConfig reads a model from scratch: the block is its config.json, with a
 // character tokenizer.
-func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy, error) {
+func tinyConfig(spec grouse.ModelSpec) (config *model.Config, tok *tokenizer.Tokenizer, template string, err error) {
 	cfg := map[string]any{}
 	for k, v := range spec.Tiny {
 		cfg[k] = v
@@ -154,25 +154,29 @@ func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy,
 		err = json.Unmarshal(raw, &t)
 	}
 	if err != nil || t.Characters == "" {
-		return nil, grouse.Errorf(grouse.Invalid, "model.tiny.tokenizer: want {characters: \"0123...\", special: [...]}")
+		return nil, nil, "", grouse.Errorf(grouse.Invalid, "model.tiny.tokenizer: want {characters: \"0123...\", special: [...]}")
 	}
 	delete(cfg, "tokenizer")
-	tok, err := tokenizer.Characters(tokenizer.CharactersSpec{Characters: t.Characters, Special: t.Special, ChatTemplate: t.Template})
-	if err != nil {
-		return nil, err
+	if tok, err = tokenizer.Characters(tokenizer.CharactersSpec{Characters: t.Characters, Special: t.Special, ChatTemplate: t.Template}); err != nil {
+		return nil, nil, "", err
 	}
 	if _, given := cfg["vocab_size"]; !given {
 		cfg["vocab_size"] = tok.VocabSize()
 	}
 	cfg["eos_token_id"], cfg["pad_token_id"], cfg["bos_token_id"] = tok.EOS(), tok.PAD(), nil
 	if arch, ok := cfg["architectures"].([]any); ok && len(arch) == 1 && cfg["model_type"] == nil {
-		// transformers goes by it: LlamaForCausalLM is a llama.
-		cfg["model_type"] = strings.ToLower(strings.TrimSuffix(fmt.Sprint(arch[0]), "ForCausalLM"))
+		cfg["model_type"] = model.ModelType(fmt.Sprint(arch[0])) // transformers goes by it
 	}
 	if raw, err = json.MarshalIndent(cfg, "", "  "); err != nil {
-		return nil, grouse.Errorf(grouse.Invalid, "model.tiny: %w", err)
+		return nil, nil, "", grouse.Errorf(grouse.Invalid, "model.tiny: %w", err)
 	}
-	config, err := model.ParseConfig(raw)
+	config, err = model.ParseConfig(raw)
+	return config, tok, t.Template, err
+}
+
+// tinyPolicy makes a model from scratch.
+func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy, error) {
+	config, tok, template, err := tinyConfig(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +189,7 @@ func tinyPolicy(dev tensor.Device, spec grouse.ModelSpec, seed uint64) (*Policy,
 	p.Files["config.json"] = config.Raw
 	source := spec.ChatTemplate
 	if source == "" {
-		source = t.Template
+		source = template
 	}
 	return p, p.setTemplate(source)
 }

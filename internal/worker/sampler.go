@@ -19,7 +19,7 @@ type sampler struct {
 
 	mu      sync.Mutex // one shard at a time: the engine batches within it
 	engine  *engine.Engine
-	kv      int
+	opts    engine.Options // of engine
 	current *Policy
 	ref     grouse.PolicyRef
 }
@@ -41,6 +41,7 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 		reqs[i] = engine.Request{
 			Prompt: c.Prompt.TokenIDs, N: req.N, Sampling: req.Rollout.Sampling, MaxTokens: req.Rollout.MaxCompletionLength,
 			StopIDs: p.StopIDs(), StopStrings: req.Rollout.Stop, Decode: p.Decode, Key: key, Step: uint32(req.Step), Candidate: c.Candidate,
+			KeepRouting: req.KeepRouting,
 		}
 	}
 	out, err := s.engine.GenerateAll(ctx, reqs, func(i int) { progress(i + 1) })
@@ -61,12 +62,13 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 
 // use points the engine at a policy.
 func (s *sampler) use(p *Policy, req activities.SampleRequest) {
-	if s.engine == nil || s.kv < req.Rollout.MaxKVTokens {
+	want := engine.Options{MaxKVTokens: max(s.opts.MaxKVTokens, req.Rollout.MaxKVTokens), Compressed: !req.Rollout.KeepExact}
+	if s.engine == nil || s.opts != want {
 		if s.engine != nil {
 			s.engine.Close()
 		}
-		s.kv = req.Rollout.MaxKVTokens
-		s.engine = engine.New(s.dev(), engine.Options{MaxKVTokens: s.kv})
+		s.opts = want
+		s.engine = engine.New(s.dev(), s.opts)
 		s.current = nil
 	}
 	if s.current != p || s.ref != req.Policy {

@@ -14,6 +14,10 @@ type Options struct {
 	MaxKVTokens  int // positions in the cache of all sequences together; 65536
 	MaxSequences int // decoded at once; 1024
 	PrefillChunk int // prompt tokens in one forward pass; 1024
+	// Compressed caches only the compressed keys and values of latent attention and
+	// decodes in the absorbed form: little memory, but logprobs differ from the
+	// trainer's in the last bits. Other models are not affected.
+	Compressed bool
 }
 
 const blockTokens = tensor.BlockTokens
@@ -39,8 +43,9 @@ type Engine struct {
 // policy is one version of the weights, with its cache: sequences stay on the
 // version that they began with.
 type policy struct {
-	model   *model.Model
-	version int64
+	model    *model.Model
+	version  int64
+	absorbed *model.Absorbed // nil: the trainer's form, bit for bit
 }
 
 // New starts an engine on dev, which it uses alone.
@@ -73,8 +78,12 @@ func (e *Engine) Close() {
 // that have been accepted keep the version they have; m's weights must not
 // change while such requests are under way.
 func (e *Engine) SetPolicy(m *model.Model, version int64) {
+	p := &policy{model: m, version: version}
+	if e.opts.Compressed {
+		p.absorbed = m.Absorb()
+	}
 	e.mu.Lock()
-	e.policy = &policy{m, version}
+	e.policy = p
 	e.mu.Unlock()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
@@ -29,9 +30,9 @@ func requests(n int, s grouse.Sampling) []engine.Request {
 	for i := range n {
 		var prompt []int32
 		for j := range 3 + 11*i%37 {
-			prompt = append(prompt, int32(2+(7*i+3*j)%60))
+			prompt = append(prompt, int32(2+(7*i+3*j)%38))
 		}
-		reqs = append(reqs, engine.Request{Prompt: prompt, N: 1 + i%5, Sampling: s, MaxTokens: 5 + 9*i%40, StopIDs: []int32{1}, Key: key, Step: 4, Candidate: uint32(i)})
+		reqs = append(reqs, engine.Request{Prompt: prompt, N: 1 + i%5, Sampling: s, MaxTokens: 5 + 9*i%40, StopIDs: []int32{1}, Key: key, Step: 4, Candidate: uint32(i), KeepRouting: true})
 	}
 	return reqs
 }
@@ -58,6 +59,9 @@ func same(t *testing.T, what string, a, b []grouse.Rollout) {
 		if len(x.ResponseIDs) != len(y.ResponseIDs) || x.Finish != y.Finish {
 			t.Fatalf("%s: sample %d: %d tokens (%s), want %d (%s)", what, i, len(x.ResponseIDs), x.Finish, len(y.ResponseIDs), y.Finish)
 		}
+		if !slices.Equal(x.Routing.Experts, y.Routing.Experts) {
+			t.Fatalf("%s: sample %d: other experts", what, i)
+		}
 		for j := range x.ResponseIDs {
 			if x.ResponseIDs[j] != y.ResponseIDs[j] || math.Float32bits(x.Logprobs[j]) != math.Float32bits(y.Logprobs[j]) {
 				t.Fatalf("%s: sample %d token %d: %d %v, want %d %v", what, i, j, x.ResponseIDs[j], x.Logprobs[j], y.ResponseIDs[j], y.Logprobs[j])
@@ -76,41 +80,51 @@ var samplings = map[string]grouse.Sampling{
 // chunks, on one thread and on several.
 func TestCompletionsDoNotDependOnCompany(t *testing.T) {
 	for name, s := range samplings {
-		t.Run(name, func(t *testing.T) {
-			m, reqs := open(t, 2, "llama"), requests(12, s)
-			want := generate(t, m, 2, engine.Options{}, reqs)
-			for _, v := range []struct {
-				threads int
-				opts    engine.Options
-			}{{1, engine.Options{}}, {3, engine.Options{PrefillChunk: 5}}, {2, engine.Options{MaxKVTokens: 160, MaxSequences: 3}}} {
-				got := generate(t, m, v.threads, v.opts, reqs)
-				for i := range want {
-					same(t, "together", got[i], want[i])
-				}
-			}
-			for i := range reqs {
-				same(t, "alone", generate(t, m, 2, engine.Options{}, reqs[i:i+1])[0], want[i])
-			}
-			second := reqs[4]
-			second.FirstSample, second.N = 2, 1
-			same(t, "one sample of a group", generate(t, m, 2, engine.Options{}, []engine.Request{second})[0], want[4][2:3])
-		})
+		for _, family := range []string{"llama", "qwen3moe", "deepseek", "deepseek-sparse"} {
+			notByCompany(t, name, family, s)
+		}
 	}
+}
+
+func notByCompany(t *testing.T, name, family string, s grouse.Sampling) {
+	t.Run(family+"/"+name, func(t *testing.T) {
+		m, reqs := open(t, 2, family), requests(12, s)
+		want := generate(t, m, 2, engine.Options{}, reqs)
+		for _, v := range []struct {
+			threads int
+			opts    engine.Options
+		}{{1, engine.Options{}}, {3, engine.Options{PrefillChunk: 5}}, {2, engine.Options{MaxKVTokens: 160, MaxSequences: 3}}} {
+			got := generate(t, m, v.threads, v.opts, reqs)
+			for i := range want {
+				same(t, "together", got[i], want[i])
+			}
+		}
+		for i := range reqs {
+			same(t, "alone", generate(t, m, 2, engine.Options{}, reqs[i:i+1])[0], want[i])
+		}
+		second := reqs[4]
+		second.FirstSample, second.N = 2, 1
+		same(t, "one sample of a group", generate(t, m, 2, engine.Options{}, []engine.Request{second})[0], want[4][2:3])
+	})
 }
 
 // The trainer's forward pass, with and without the shared prompt, gives the
 // engine's logprobs bit for bit.
 func TestLogprobsAreTheTrainers(t *testing.T) {
-	for _, family := range []string{"llama", "llama3", "qwen2", "qwen3"} {
+	for _, family := range []string{"llama", "llama3", "qwen2", "qwen3", "qwen3moe", "qwen3moe-nonorm", "deepseek", "deepseek-plain", "deepseek-sparse"} {
 		for name, s := range samplings {
 			t.Run(family+"/"+name, func(t *testing.T) {
 				m, reqs := open(t, 2, family), requests(7, s)
 				out := generate(t, m, 2, engine.Options{}, reqs)
 				for _, shared := range []bool{true, false} {
-					got := trainer(m, reqs, out, shared)
+					got, experts := trainer(m, reqs, out, shared)
 					i := 0
 					for _, rs := range out {
 						for _, r := range rs {
+							if !slices.Equal(r.Routing.Experts, experts[0]) {
+								t.Fatalf("shared prompt %v: the engine recorded experts %v, the trainer chose %v", shared, r.Routing.Experts, experts[0])
+							}
+							experts = experts[1:]
 							for _, lp := range r.Logprobs {
 								if math.Float32bits(lp) != math.Float32bits(got[i]) {
 									t.Fatalf("shared prompt %v: token %d: engine %v, trainer %v", shared, i, lp, got[i])
@@ -125,10 +139,12 @@ func TestLogprobsAreTheTrainers(t *testing.T) {
 	}
 }
 
-func trainer(m *model.Model, reqs []engine.Request, out [][]grouse.Rollout, shared bool) []float32 {
+// trainer returns the trainer's logprobs and the experts it chose for each rollout.
+func trainer(m *model.Model, reqs []engine.Request, out [][]grouse.Rollout, shared bool) (lps []float32, experts [][]int16) {
 	g := tensor.NewGraph(m.Device(), tensor.Train)
 	seqs := &tensor.Seqs{}
 	var ids, rows []int32
+	var spans [][]int // rows of each rollout, as [from, to, from, to]
 	tg := &tensor.Targets{Temperature: max(reqs[0].Sampling.Temperature, 0)}
 	if tg.Temperature == 0 {
 		tg.Temperature = 1
@@ -141,6 +157,13 @@ func trainer(m *model.Model, reqs []engine.Request, out [][]grouse.Rollout, shar
 		}
 		last := int32(len(ids) - 1)
 		for _, r := range rs {
+			span := []int{len(ids) - len(prompt), len(ids), len(ids), len(ids) + len(r.ResponseIDs) - 1}
+			if shared {
+				span[0], span[1] = int(last)+1-len(prompt), int(last)+1
+			} else {
+				span = []int{len(ids), len(ids) + len(prompt) + len(r.ResponseIDs) - 1}
+			}
+			spans = append(spans, span)
 			first := last // the row that predicts the first token
 			n := len(r.ResponseIDs) - 1
 			if !shared {
@@ -163,8 +186,17 @@ func trainer(m *model.Model, reqs []engine.Request, out [][]grouse.Rollout, shar
 			}
 		}
 	}
-	h := m.Forward(g, model.Input{IDs: ids, Pos: seqs.Positions(), Rows: rows, Attend: m.InBatch(g, seqs)})
-	return g.Logprob(h, m.Head(), tg).Values
+	width := m.MoELayers() * m.ExpertsPerToken()
+	routing := &model.Routing{Chosen: make([]int16, len(ids)*width)}
+	h := m.Forward(g, model.Input{IDs: ids, Pos: seqs.Positions(), Rows: rows, Routing: routing, Attend: m.InBatch(g, seqs)})
+	for _, s := range spans {
+		var of []int16
+		for ; len(s) > 0; s = s[2:] {
+			of = append(of, routing.Chosen[s[0]*width:s[1]*width]...)
+		}
+		experts = append(experts, of)
+	}
+	return g.Logprob(h, m.Head(), tg).Values, experts
 }
 
 func TestCancelFreesAndBadRequestsAreNamed(t *testing.T) {
@@ -193,6 +225,33 @@ func TestCancelFreesAndBadRequestsAreNamed(t *testing.T) {
 		forever.N = 2
 		if _, err := e.Generate(context.Background(), forever); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Decoding on the compressed cache: completions do not depend on company either,
+// and their logprobs are the trainer's up to rounding, but not bit for bit.
+func TestCompressedCache(t *testing.T) {
+	for _, family := range []string{"deepseek", "deepseek-plain", "deepseek-sparse", "qwen3"} {
+		m, reqs := open(t, 2, family), requests(7, samplings["full"])
+		out := generate(t, m, 2, engine.Options{Compressed: true}, reqs)
+		again := generate(t, m, 1, engine.Options{Compressed: true, PrefillChunk: 5, MaxKVTokens: 160}, reqs)
+		for i := range out {
+			same(t, family, again[i], out[i])
+		}
+		got, _ := trainer(m, reqs, out, true)
+		i, worst := 0, 0.0
+		for _, rs := range out {
+			for _, r := range rs {
+				for _, lp := range r.Logprobs {
+					worst = max(worst, math.Abs(float64(lp)-float64(got[i])))
+					i++
+				}
+			}
+		}
+		t.Logf("%s: logprobs differ by up to %.1e", family, worst)
+		if worst > 1e-4 || (worst == 0) != (family == "qwen3") {
+			t.Errorf("%s: logprobs differ by up to %v", family, worst)
 		}
 	}
 }

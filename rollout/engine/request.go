@@ -24,6 +24,10 @@ type Request struct {
 	Step      uint32
 	Candidate uint32
 
+	// KeepRouting records the experts of every token, prompt included, in
+	// Rollout.Routing; a dense model has none.
+	KeepRouting bool
+
 	// Token, if not nil, is called for each token as it is drawn, from the
 	// engine's goroutine: it must not block.
 	Token func(sample int, id int32, logprob float32)

@@ -17,7 +17,8 @@ type scheduler struct {
 	e       *Engine
 	graph   *tensor.Graph
 	cache   tensor.Cache
-	made    *model.Model // whose shape the cache has
+	index   tensor.Cache // of lightning indexers; nil: none
+	made    *caches      // shapes of both; nil: not made yet
 	free    []int32      // blocks, the last is taken next
 	refs    []int32      // of each block
 	groups  []*group     // begun or waiting, in order
@@ -29,13 +30,25 @@ func (s *scheduler) init(e *Engine) {
 	s.graph = tensor.NewGraph(e.dev, tensor.Infer)
 }
 
-// useModel makes the cache for m's shape when the first request for it comes.
-func (s *scheduler) useModel(m *model.Model) {
-	if s.made != nil && s.made.Shape() == m.Shape() && s.made.Layers() == m.Layers() {
+// caches is what a policy needs of each token.
+type caches struct {
+	shapes model.Caches
+	layers int
+}
+
+func (p *policy) caches() caches { return caches{p.model.Caches(p.absorbed != nil), p.model.Layers()} }
+
+// use makes the caches for a policy's shapes when the first request for it comes.
+func (s *scheduler) use(p *policy) {
+	want := p.caches()
+	if s.made != nil && *s.made == want {
 		return
 	}
 	n := s.e.opts.MaxKVTokens / blockTokens
-	s.cache, s.made = s.e.dev.NewCache(m.Shape(), m.Layers(), n), m
+	s.cache, s.index, s.made = s.e.dev.NewCache(want.shapes.KeyValue, want.layers, n), nil, &want
+	if want.shapes.Index.KeyDim > 0 {
+		s.index = s.e.dev.NewCache(want.shapes.Index, want.layers, n)
+	}
 	s.refs, s.free = make([]int32, n), make([]int32, n)
 	for i := range s.free {
 		s.free[i] = int32(n - 1 - i)
@@ -116,7 +129,7 @@ func (s *scheduler) admit() {
 		if !s.fits(g) {
 			return
 		}
-		s.useModel(g.policy.model)
+		s.use(g.policy)
 		total := blocksFor(len(g.req.Prompt) + g.req.MaxTokens)
 		whole := len(g.req.Prompt) / blockTokens // prompt blocks that samples share
 		if g.blocks == nil {
@@ -139,8 +152,7 @@ func (s *scheduler) admit() {
 
 // fits reports whether the cache is of the group's model, or may be made anew.
 func (s *scheduler) fits(g *group) bool {
-	m := g.policy.model
-	return s.made == nil || (s.made.Shape() == m.Shape() && s.made.Layers() == m.Layers()) || (len(s.running) == 0 && s.groups[0] == g && g.blocks == nil)
+	return s.made == nil || *s.made == g.policy.caches() || (len(s.running) == 0 && s.groups[0] == g && g.blocks == nil)
 }
 
 // begin reserves a sample's blocks. The prompt's last block, if it is not full,
@@ -170,6 +182,9 @@ func (s *scheduler) begin(g *group, total, whole int) {
 func (s *scheduler) copyTail(q *sequence) {
 	if len(q.g.req.Prompt)%blockTokens != 0 {
 		s.cache.CopyBlock(q.blocks[q.shared], q.g.blocks[q.shared])
+		if s.index != nil {
+			s.index.CopyBlock(q.blocks[q.shared], q.g.blocks[q.shared])
+		}
 	}
 }
 
@@ -181,6 +196,7 @@ type pass struct {
 	last     []int32 // rows whose hidden states are wanted
 	ends     []*group
 	decodes  []*sequence
+	prefills []*group // of the views after the decodes'
 }
 
 func (p *pass) add(id int32, pos int, blocks []int32) {
@@ -212,6 +228,7 @@ func (s *scheduler) plan(pol *policy) *pass {
 		for i := range n {
 			p.add(g.req.Prompt[g.filled+i], g.filled+i, g.blocks)
 		}
+		p.prefills = append(p.prefills, g)
 		g.filled += n
 		budget -= n
 		if g.filled == len(g.req.Prompt) {
@@ -230,12 +247,9 @@ func (s *scheduler) forward(pol *policy) error {
 	m := pol.model
 	var rows []drawRow
 	if len(p.ids) > 0 {
-		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Attend: func(l int, q, k, v *tensor.Tensor) *tensor.Tensor {
-			s.e.dev.CacheWrite(s.cache, l, k.Data, v.Data, p.slots)
-			o := g.New(q.Rows, m.Shape().Heads*m.Shape().ValueDim)
-			s.e.dev.CacheAttend(o.Data, q.Data, s.cache, l, p.views)
-			return o
-		}})
+		routing := p.routing(m)
+		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Absorbed: pol.absorbed, Attend: &cached{s, p}})
+		p.keepRouting(m, routing)
 		hv := make([]float32, h.Rows*h.Cols)
 		s.e.dev.Read(hv, h.Data)
 		for i, q := range p.decodes {
@@ -265,6 +279,29 @@ func (s *scheduler) forward(pol *policy) error {
 		}
 	}
 	return s.draw(m, rows)
+}
+
+// cached is attention over the engine's caches.
+type cached struct {
+	s *scheduler
+	p *pass
+}
+
+func (c *cached) Attend(l int, h model.Heads) *tensor.Tensor {
+	shape, dev := c.s.made.shapes.KeyValue, c.s.e.dev
+	var v tensor.Buffer
+	if h.V != nil {
+		v = h.V.Data
+	}
+	dev.CacheWrite(c.s.cache, l, h.K.Data, v, c.p.slots)
+	o := c.s.graph.New(h.Q.Rows, shape.Heads*shape.ValueDim)
+	dev.CacheAttend(o.Data, h.Q.Data, c.s.cache, l, c.p.views, h.Sparse)
+	return o
+}
+
+func (c *cached) Select(l int, i model.Index) tensor.Selection {
+	c.s.e.dev.CacheWrite(c.s.index, l, i.K.Data, nil, c.p.slots)
+	return c.s.e.dev.CacheSelect(i.Q.Data, i.W.Data, i.Shape, c.s.index, l, c.p.views)
 }
 
 // drawRow is a hidden state and the sequences that draw their next token from it.
@@ -328,6 +365,7 @@ func (s *scheduler) drawn(q *sequence) {
 	if t := q.r.Kept; t.Offsets != nil && len(t.IDs) == 0 {
 		q.r.Kept = grouse.SamplingMask{} // nothing was truncated
 	}
+	q.r.Routing = q.routing()
 	q.g.out[q.index] = q.r
 	q.g.finished++
 }

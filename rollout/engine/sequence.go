@@ -18,6 +18,7 @@ type group struct {
 
 	blocks   []int32   // of the prompt
 	filled   int       // prompt tokens that are in the cache
+	routed   []int16   // experts of the prompt tokens in the cache
 	hidden   []float32 // the prompt's last hidden state, once all are: samples begin from it
 	begun    int       // samples that have begun
 	finished int
@@ -40,6 +41,7 @@ type sequence struct {
 	blocks  []int32
 	shared  int // leading blocks that are the prompt's
 	sampler *sampling.Sampler
+	routed  []int16 // experts of the response tokens that were fed
 	r       grouse.Rollout
 }
 

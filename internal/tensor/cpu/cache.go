@@ -3,7 +3,8 @@ package cpu
 import "github.com/grouse-rl/grouse/internal/tensor"
 
 // cache keeps each block in one allocation, made when it is first written:
-// [layers][kv heads]{keys, values [16][padded ValueDim]}. The keys of a block
+// [layers][kv heads]{keys, values [16][padded ValueDim]}, without values if they
+// are part of the keys. The keys of a block
 // are rows [16][KeyDim] while it fills, so that a token is one contiguous write,
 // and [KeyDim][16], as scores want them, once it is full.
 type cache struct {
@@ -17,7 +18,12 @@ func (d *Device) NewCache(shape tensor.AttentionShape, layers, blocks int) tenso
 	return &cache{shape: shape, layers: layers, blocks: make([][]float32, blocks)}
 }
 
-func (c *cache) headLen() int { return panel * (c.shape.KeyDim + pad16(c.shape.ValueDim)) }
+func (c *cache) headLen() int {
+	if c.shape.ValuesInKeys {
+		return panel * c.shape.KeyDim
+	}
+	return panel * (c.shape.KeyDim + pad16(c.shape.ValueDim))
+}
 
 func (c *cache) block(b int32) []float32 {
 	if c.blocks[b] == nil {
@@ -52,7 +58,9 @@ func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slot
 			for h := range sh.KVHeads {
 				kb, vb := c.head(slots[r].Block, layer, h)
 				copy(kb[at*sh.KeyDim:(at+1)*sh.KeyDim], kv[(r*sh.KVHeads+h)*sh.KeyDim:])
-				copyPad(vb[at*vd:(at+1)*vd], vv[(r*sh.KVHeads+h)*sh.ValueDim:][:sh.ValueDim])
+				if vv != nil {
+					copyPad(vb[at*vd:(at+1)*vd], vv[(r*sh.KVHeads+h)*sh.ValueDim:][:sh.ValueDim])
+				}
 			}
 		}
 	})
@@ -73,12 +81,13 @@ func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slot
 
 // CacheAttend runs queries over cached keys. A single query takes all heads
 // that share a key-value head as the rows of one tile.
-func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, views []tensor.View) {
+func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, views []tensor.View, choice tensor.Selection) {
+	sel := rowsOf(choice)
 	c := tc.(*cache)
 	sh := &c.shape
 	ov, qv := vec(o), vec(q)
 	per := sh.Heads / sh.KVHeads
-	kbs := make([]kvBlocks, d.pool.threads)
+	kbs, pickers, values := make([]kvBlocks, d.pool.threads), make([]picker, d.pool.threads), make([][]float32, d.pool.threads)
 	tails := make([][]float32, d.pool.threads)
 	tasks := len(views) * sh.KVHeads
 	grain := 1
@@ -90,6 +99,25 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 		var last [tileM]int
 		for task := lo; task < hi; task++ {
 			view, kh := &views[task/sh.KVHeads], task%sh.KVHeads
+			s := d.scratch(thread, tileM*pad16(view.Pos+view.Len))
+			dense := view.Len
+			if sel != nil {
+				dense = denseRows(sel, view.Row, view.Len)
+			}
+			for j := dense; j < view.Len; j++ {
+				row := view.Row + j
+				pickers[thread].pickCached(c, view, layer, kh, sel[row])
+				rowTiles(kh*per, (kh+1)*per, func(h, m int) {
+					for r := range m {
+						last[r] = len(sel[row]) - 1
+					}
+					at := row*sh.Heads + h
+					attendTile(ov[at*sh.ValueDim:], sh.ValueDim, qv[at*sh.KeyDim:], sh.KeyDim, last[:m], &pickers[thread].blocks, sh, s, nil, 0)
+				})
+			}
+			if dense == 0 {
+				continue
+			}
 			b.k, b.v = b.k[:0], b.v[:0]
 			for p := 0; p*panel < view.Pos+view.Len; p++ {
 				k, v := c.head(view.Blocks[p], layer, kh)
@@ -100,7 +128,9 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 				toPanel(tail, b.k[n-1], sh.KeyDim)
 				b.k[n-1] = tail
 			}
-			s := d.scratch(thread, tileM*pad16(view.Pos+view.Len))
+			if sh.ValuesInKeys {
+				b.v = valuesOf(b.k, &values[thread], sh)
+			}
 			if view.Len == 1 {
 				row := view.Row*sh.Heads + kh*per
 				rowTiles(0, per, func(h, m int) {
@@ -112,7 +142,7 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 				continue
 			}
 			for h := kh * per; h < (kh+1)*per; h++ {
-				rowTiles(0, view.Len, func(j, m int) {
+				rowTiles(0, dense, func(j, m int) {
 					for r := range m {
 						last[r] = view.Pos + j + r
 					}
@@ -121,5 +151,55 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 				})
 			}
 		}
+	})
+}
+
+// valuesOf returns the values of blocks whose keys they are part of.
+func valuesOf(keys [][]float32, mem *[]float32, sh *tensor.AttentionShape) [][]float32 {
+	vd := pad16(sh.ValueDim)
+	all := grow(mem, len(keys)*panel*vd)
+	out := make([][]float32, len(keys))
+	for b, k := range keys {
+		v := all[b*panel*vd : (b+1)*panel*vd]
+		c := 0
+		if avx2 {
+			for ; c+8 <= sh.ValueDim; c += 8 {
+				transpose8AVX2(&v[c], vd, &k[c*panel], panel)
+				transpose8AVX2(&v[8*vd+c], vd, &k[c*panel+8], panel)
+			}
+		}
+		for ; c < sh.ValueDim; c++ {
+			for i := range panel {
+				v[i*vd+c] = k[c*panel+i]
+			}
+		}
+		out[b] = v
+	}
+	return out
+}
+
+// pickCached gathers selected positions of a view.
+func (g *picker) pickCached(c *cache, view *tensor.View, layer, kh int, sel []int32) {
+	sh := &c.shape
+	kd, vd := sh.KeyDim, pad16(sh.ValueDim)
+	full := (view.Pos + view.Len) / panel // blocks that are no longer rows
+	key := func(dst []float32, s int) {
+		k, _ := c.head(view.Blocks[s/panel], layer, kh)
+		at := s % panel
+		if s/panel >= full {
+			copy(dst, k[at*kd:(at+1)*kd])
+			return
+		}
+		for j := range dst {
+			dst[j] = k[j*panel+at]
+		}
+	}
+	g.pick(sel, sh, key, func(dst []float32, s int) {
+		if sh.ValuesInKeys {
+			key(dst[:sh.ValueDim], s)
+			return
+		}
+		_, v := c.head(view.Blocks[s/panel], layer, kh)
+		copy(dst, v[s%panel*vd:])
 	})
 }

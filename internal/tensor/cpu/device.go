@@ -275,9 +275,11 @@ func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 // Gather copies rows.
 func (d *Device) Gather(y, x tensor.Buffer, rows []int32, dim int) {
 	yv, xv := vec(y), vec(x)
-	for i, r := range rows {
-		copy(yv[i*dim:(i+1)*dim], xv[int(r)*dim:])
-	}
+	d.pool.split(len(rows), rowGrain(dim), func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			copy(yv[i*dim:(i+1)*dim], xv[int(rows[i])*dim:])
+		}
+	})
 }
 
 // GatherGrad adds rows back, in order.

@@ -1,0 +1,154 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/grouse-rl/grouse/internal/tensor"
+)
+
+// selection holds the positions of each row, nil for a row that attends to all.
+type selection [][]int32
+
+// Row returns the positions of row i.
+func (s selection) Row(i int) []int32 { return s[i] }
+
+func rowsOf(sel tensor.Selection) selection {
+	if sel == nil {
+		return nil
+	}
+	return sel.(selection)
+}
+
+// indexScores sets s[0:pos+1] to the scores of a query, q [Heads, Dim] and w
+// [Heads], from blocks of keys [Dim][16]: each product is one chain along Dim,
+// heads are added up in order. dots is scratch of Heads*16.
+func indexScores(s, dots, q, w []float32, keys [][]float32, pos int, sh *tensor.IndexShape) {
+	for b := 0; b*panel <= pos; b++ {
+		rowTiles(0, sh.Heads, func(h, m int) {
+			tile(m, panel, sh.Dim, q[h*sh.Dim:], sh.Dim, 1, keys[b], panel, dots[h*panel:], panel, false, nil)
+		})
+		out := s[b*panel : (b+1)*panel]
+		clear(out)
+		for h := range sh.Heads {
+			f := float32(w[h] * sh.Scale)
+			for i, v := range dots[h*panel : (h+1)*panel] {
+				if v > 0 || v != v {
+					out[i] += float32(f * v)
+				}
+			}
+		}
+	}
+}
+
+// orderedBits maps float32 to unsigned numbers of the same order.
+func orderedBits(v float32) uint32 {
+	b := math.Float32bits(v)
+	if b>>31 != 0 {
+		return ^b
+	}
+	return b | 1<<31
+}
+
+// topPositions returns the positions of the k largest scores, ascending, ties to
+// the lower position; k is less than len(s). It finds the k-th largest value a byte
+// at a time, so the time is linear.
+func topPositions(s []float32, k int) []int32 {
+	prefix, left := uint32(0), k // values above prefix are in; left of those that begin with it
+	for shift := 24; shift >= 0; shift -= 8 {
+		var count [256]int
+		for _, v := range s {
+			if b := orderedBits(v); shift == 24 || b>>(shift+8) == prefix>>(shift+8) {
+				count[b>>shift&255]++
+			}
+		}
+		digit := 255
+		for ; count[digit] < left; digit-- {
+			left -= count[digit]
+		}
+		prefix |= uint32(digit) << shift
+	}
+	out := make([]int32, 0, k)
+	for i, v := range s {
+		b := orderedBits(v)
+		if b == prefix && left > 0 {
+			left--
+		} else if b <= prefix {
+			continue
+		}
+		out = append(out, int32(i))
+	}
+	return out
+}
+
+// Select scores and chooses, a row a task.
+func (d *Device) Select(q, k, w tensor.Buffer, sh tensor.IndexShape, seqs *tensor.Seqs) tensor.Selection {
+	qv, kv, wv := vec(q), vec(k), vec(w)
+	sel := make(selection, seqs.Rows())
+	keys := tensor.AttentionShape{Heads: 1, KVHeads: 1, KeyDim: sh.Dim}
+	var g gatherer
+	for i, n := range seqs.Len {
+		pos := seqs.Pos(i)
+		if pos+n <= sh.TopK {
+			continue
+		}
+		g.load(i, 0, kv, nil, &keys, seqs)
+		from := max(0, sh.TopK-pos) // rows before it see TopK positions at most
+		d.pool.split(n-from, 1, func(thread, lo, hi int) {
+			for j := from + lo; j < from+hi; j++ {
+				row := seqs.Start[i] + j
+				sel[row] = d.choose(thread, qv, wv, row, g.blocks.k, pos+j, &sh)
+			}
+		})
+	}
+	return sel
+}
+
+// choose returns the selection of a row at pos, nil if it sees TopK or fewer.
+func (d *Device) choose(thread int, q, w []float32, row int, keys [][]float32, pos int, sh *tensor.IndexShape) []int32 {
+	if pos < sh.TopK {
+		return nil
+	}
+	n := pad16(pos + 1)
+	mem := d.scratch(thread, n+sh.Heads*panel)
+	indexScores(mem[:n], mem[n:], q[row*sh.Heads*sh.Dim:], w[row*sh.Heads:], keys, pos, sh)
+	return topPositions(mem[:pos+1], sh.TopK)
+}
+
+// CacheSelect is Select over cached keys.
+func (d *Device) CacheSelect(q, w tensor.Buffer, sh tensor.IndexShape, tc tensor.Cache, layer int, views []tensor.View) tensor.Selection {
+	c := tc.(*cache)
+	qv, wv := vec(q), vec(w)
+	rows := 0
+	for _, v := range views {
+		rows = max(rows, v.Row+v.Len)
+	}
+	sel := make(selection, rows)
+	for i := range views {
+		view := &views[i]
+		if view.Pos+view.Len <= sh.TopK {
+			continue
+		}
+		keys := c.keyBlocks(view, layer)
+		d.pool.split(view.Len, 1, func(thread, lo, hi int) {
+			for j := lo; j < hi; j++ {
+				sel[view.Row+j] = d.choose(thread, qv, wv, view.Row+j, keys, view.Pos+j, &sh)
+			}
+		})
+	}
+	return sel
+}
+
+// keyBlocks returns a view's keys of the only head, as [KeyDim][16] blocks.
+func (c *cache) keyBlocks(view *tensor.View, layer int) [][]float32 {
+	var keys [][]float32
+	end := view.Pos + view.Len
+	for p := 0; p*panel < end; p++ {
+		k, _ := c.head(view.Blocks[p], layer, 0)
+		if (p+1)*panel > end { // still rows
+			k = append([]float32(nil), k...)
+			toPanel(k, append([]float32(nil), k...), c.shape.KeyDim)
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
