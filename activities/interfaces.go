@@ -116,9 +116,10 @@ type StepRequest struct {
 
 // StepResult is what a step did.
 type StepResult struct {
-	Stats grouse.Metrics // deterministic: they enter the chain
-	Times grouse.Metrics // times, rates, memory
-	Pause string         // not empty: why a person should look before the run goes on
+	Stats  grouse.Metrics   // deterministic: they enter the chain
+	Times  grouse.Metrics   // times, rates, memory
+	Pause  string           // not empty: why a person should look before the run goes on
+	Traces [][]grouse.Trace // of each group's rollouts, for viewers
 }
 
 // SFTRequest is some updates of an sft stage.
@@ -248,4 +249,5 @@ type Event struct {
 	Text   string               `json:"text,omitempty"`
 	Epoch  uint64               `json:"epoch"`
 	Groups []grouse.ScoredGroup `json:"-"` // of a step: what was trained on; nil when repeated
+	Traces [][]grouse.Trace     `json:"-"` // of their rollouts
 }

@@ -140,7 +140,7 @@ func (t *Trainer) train(ctx context.Context, in TrainInput, asked int64, progres
 	if in.PrevEnd > 0 {
 		out.Times["step_time"] = float64(out.Span.End-in.PrevEnd) / 1e9
 	}
-	t.observe(ctx, Event{Kind: "step", Stage: in.Stage, Step: in.Step, Policy: t.at, Stats: out.Stats, Times: out.Times, Groups: groups})
+	t.observe(ctx, Event{Kind: "step", Stage: in.Stage, Step: in.Step, Policy: t.at, Stats: out.Stats, Times: out.Times, Groups: groups, Traces: res.Traces})
 	return out, nil
 }
 

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
@@ -12,14 +13,15 @@ import (
 
 // Result is what a step made of its batch.
 type Result struct {
-	Metrics    grouse.Metrics // deterministic ones only: no times
-	Advantages [][]float64    // of each group's rollouts
+	Metrics grouse.Metrics   // deterministic ones only: no times
+	Traces  [][]grouse.Trace // of each group's rollouts
 }
 
 // completion is one rollout of the batch with what is constant during the step.
 type completion struct {
-	seq  grpo.Sequence[float32]
-	grad []float32
+	seq   grpo.Sequence[float32]
+	grad  []float32
+	trace *grouse.Trace
 }
 
 // Step trains on scored groups, in candidate order: num_iterations passes of
@@ -27,14 +29,23 @@ type completion struct {
 // If ctx ends, the weights are in between two states: the caller reloads.
 func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Result, error) {
 	alg := t.obj.Algorithm()
-	batch, adv, err := t.prepare(ctx, groups)
+	batch, err := t.prepare(ctx, groups)
 	if err != nil {
 		return nil, err
 	}
 	out := grpo.BatchMetrics(groups)
 	t.resetRouting()
 	n := len(groups)
-	for range alg.NumIterations {
+	traces := make([][]grouse.Trace, n)
+	for pass := range alg.NumIterations {
+		if pass == alg.NumIterations-1 {
+			for i := range batch {
+				traces[i] = make([]grouse.Trace, len(batch[i]))
+				for j := range batch[i] {
+					batch[i][j].trace = &traces[i][j]
+				}
+			}
+		}
 		for b := range alg.MiniBatches {
 			lo, hi := b*n/alg.MiniBatches, (b+1)*n/alg.MiniBatches
 			if lo == hi {
@@ -55,12 +66,12 @@ func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Resul
 	}
 	out["num_tokens"] = float64(t.state.Tokens)
 	t.routingMetrics(out)
-	return &Result{Metrics: out, Advantages: adv}, nil
+	return &Result{Metrics: out, Traces: traces}, nil
 }
 
 // prepare computes what does not change during the step: masks, old and
 // reference logprobs, advantages.
-func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][]completion, [][]float64, error) {
+func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][]completion, error) {
 	alg := t.obj.Algorithm()
 	betas := map[string]float64{}
 	for i := range t.stage.Domains {
@@ -73,7 +84,7 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		for j := range g.Rollouts {
 			r := &g.Rollouts[j]
 			if err := r.Routing.Check(t.model.RoutingShape()); err != nil {
-				return nil, nil, grouse.Errorf(grouse.Invalid, "candidate %d, sample %d: %w", g.Candidate, r.Sample, err)
+				return nil, grouse.Errorf(grouse.Invalid, "candidate %d, sample %d: %w", g.Candidate, r.Sample, err)
 			}
 			c := &batch[i][j]
 			c.seq = grpo.Sequence[float32]{Domain: g.Prompt.Domain, Beta: betas[g.Prompt.Domain], Mask: r.Mask, RolloutLogprobs: r.Logprobs}
@@ -86,12 +97,12 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 	if alg.PiOld == grouse.PiOldRecomputed || alg.KLInReward != 0 {
 		err := t.forward(ctx, t.model, t.width(), groups, func(i, j int, lp []float32) { batch[i][j].seq.OldLogprobs = lp })
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if t.UsesReference() {
 		if t.ref == nil {
-			return nil, nil, grouse.Errorf(grouse.Internal, "the stage has a KL strength, but the trainer was given no reference policy")
+			return nil, grouse.Errorf(grouse.Internal, "the stage has a KL strength, but the trainer was given no reference policy")
 		}
 		width := 0
 		if alg.ReferenceRouting {
@@ -99,7 +110,7 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		}
 		err := t.forward(ctx, t.ref, width, groups, func(i, j int, lp []float32) { batch[i][j].seq.RefLogprobs = lp })
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	rewards := make([][]float64, len(groups))
@@ -113,15 +124,14 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 	if alg.ShuffleRewards {
 		shuffle(rewards, groups, t.state.Optim.Updates)
 	}
-	adv := make([][]float64, len(groups))
 	for i := range groups {
-		adv[i] = make([]float64, len(rewards[i]))
-		t.obj.Advantages(adv[i], rewards[i])
-		for j, a := range adv[i] {
+		adv := make([]float64, len(rewards[i]))
+		t.obj.Advantages(adv, rewards[i])
+		for j, a := range adv {
 			batch[i][j].seq.Advantage = a
 		}
 	}
-	return batch, adv, nil
+	return batch, nil
 }
 
 // shuffle deals the rewards of a batch out anew: the control experiment in which
@@ -221,7 +231,7 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 			for j := range batch[i] {
 				c, s := &batch[i][j], l.spec[k]
 				c.seq.Logprobs = lp.Values[s.lo:s.hi]
-				stats = append(stats, grpo.Loss(t.obj, norm, &c.seq, c.grad, nil))
+				stats = append(stats, c.loss(t.obj, norm))
 				for p, v := range c.grad {
 					coef[s.lo+p] = v
 					live = live || v != 0
@@ -236,6 +246,28 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 		return nil
 	})
 	return stats, err
+}
+
+// loss is grpo.Loss, with a trace if one is wanted.
+func (c *completion) loss(o *grpo.Objective, norm grpo.Normalizers) grpo.SequenceStats {
+	if c.trace == nil {
+		return grpo.Loss(o, norm, &c.seq, c.grad, nil)
+	}
+	var d grpo.Detail
+	st := grpo.Loss(o, norm, &c.seq, c.grad, &d)
+	*c.trace = grouse.Trace{Advantage: c.seq.Advantage, Dropped: !d.Keep, Logprobs: slices.Clone(c.seq.Logprobs), Ratio: narrow(d.Ratio), Clipped: d.Clipped}
+	if c.seq.RefLogprobs != nil {
+		c.trace.KL = narrow(d.KL)
+	}
+	return st
+}
+
+func narrow(x []float64) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(v)
+	}
+	return out
 }
 
 func maskedTokens(c *completion, n int) int {

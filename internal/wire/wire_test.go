@@ -265,7 +265,9 @@ func TestArchives(t *testing.T) {
 	}
 	g := groups()
 	g[0].Prompt.Text = "What?"
-	rows, err := wire.ReadParquetRows(write("rollouts.parquet", func(f *os.File) error { return wire.ArchiveRollouts(f, 1, 42, g, scores()) }))
+	rows, err := wire.ReadParquetRows(write("rollouts.parquet", func(f *os.File) error {
+		return wire.ArchiveRollouts(f, wire.ArchivedStep{Stage: 1, Step: 42, Groups: g, Scores: scores(), Traces: traces(g)})
+	}))
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
@@ -273,13 +275,16 @@ func TestArchives(t *testing.T) {
 	if first["step"] != 42.0 || first["prompt"] != "What?" || first["reward"] != 1.25 || first["row_id"] != "math/7" || first["correct"] != true || first["text"] != "é🙂" {
 		t.Errorf("first row %v", first)
 	}
+	if first["advantage"] != 0.5 || first["off_policy_masked"] != false || first["ratio"].([]any)[1] != 1.25 || first["clipped"].([]any)[1] != 1.0 || first["kl"] != nil {
+		t.Errorf("trace of the first row: %v", first)
+	}
 	if ids := first["response_ids"].([]any); len(ids) != 2 || ids[1] != 6.0 {
 		t.Errorf("response_ids %v", ids)
 	}
 	if rows[1]["reward"] != nil || rows[1]["mask"] != nil {
 		t.Errorf("second row %v", rows[1])
 	}
-	rows, err = wire.ReadParquetRows(write("unscored.parquet", func(f *os.File) error { return wire.ArchiveRollouts(f, 0, 1, g, nil) }))
+	rows, err = wire.ReadParquetRows(write("unscored.parquet", func(f *os.File) error { return wire.ArchiveRollouts(f, wire.ArchivedStep{Step: 1, Groups: g}) }))
 	if err != nil || len(rows) != 3 || rows[0]["reward"] != nil {
 		t.Errorf("without scores: %d rows, %v", len(rows), err)
 	}
@@ -296,7 +301,7 @@ func TestArchives(t *testing.T) {
 		t.Errorf("ledger %v %v", rows, err)
 	}
 	var buf bytes.Buffer
-	if err := wire.ArchiveRollouts(&buf, 0, 1, g, scores()[:1]); grouse.KindOf(err) != grouse.Invalid {
+	if err := wire.ArchiveRollouts(&buf, wire.ArchivedStep{Step: 1, Groups: g, Scores: scores()[:1]}); grouse.KindOf(err) != grouse.Invalid {
 		t.Errorf("missing scores: %v", err)
 	}
 	bad := filepath.Join(dir, "bad.parquet")
@@ -304,4 +309,19 @@ func TestArchives(t *testing.T) {
 	if _, err := wire.ReadParquetRows(bad); grouse.KindOf(err) != grouse.Corrupt {
 		t.Errorf("bad parquet: %v", err)
 	}
+}
+
+// traces are made-up traces of groups' rollouts.
+func traces(groups []grouse.Group) [][]grouse.Trace {
+	out := make([][]grouse.Trace, len(groups))
+	for i, g := range groups {
+		for _, r := range g.Rollouts {
+			tr := grouse.Trace{Advantage: 0.5}
+			for t := range r.ResponseIDs {
+				tr.Logprobs, tr.Ratio, tr.Clipped = append(tr.Logprobs, -1), append(tr.Ratio, 1+0.25*float32(t)), append(tr.Clipped, t == 1)
+			}
+			out[i] = append(out[i], tr)
+		}
+	}
+	return out
 }

@@ -164,7 +164,7 @@ func (l *learner) Step(ctx context.Context, req activities.StepRequest, progress
 		if err != nil {
 			return out, err
 		}
-		out.Stats = res.Metrics
+		out.Stats, out.Traces = res.Metrics, res.Traces
 	}
 	if n := int64(l.spec.Stages[req.Stage].Algorithm.RefModelSyncSteps); n > 0 && req.Step%n == 0 && l.tr.UsesReference() {
 		if err := l.setReference(fmt.Sprintf("%d-%06d", req.Stage, req.Step)); err != nil {

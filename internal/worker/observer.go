@@ -106,7 +106,7 @@ func (o *observer) archive(e activities.Event) {
 	for i, g := range e.Groups {
 		groups[i], scores[i] = g.Group, wire.GroupScores{Candidate: g.Group.Candidate, Scores: g.Scores}
 	}
-	_ = wire.ArchiveRollouts(f, e.Stage, e.Step, groups, scores)
+	_ = wire.ArchiveRollouts(f, wire.ArchivedStep{Stage: e.Stage, Step: e.Step, Groups: groups, Scores: scores, Traces: e.Traces})
 }
 
 func splitLines(raw []byte) [][]byte {

@@ -34,3 +34,8 @@ func (c Clip) Surrogate(r, advantage float64) (obj float64, live bool) {
 func (c Clip) clippedLow(r, advantage float64) bool  { return advantage < 0 && r < 1-c.Low }
 func (c Clip) clippedHigh(r, advantage float64) bool { return advantage > 0 && r > 1+c.High }
 func (c Clip) clippedDual(r, advantage float64) bool { return advantage < 0 && c.C > 0 && r > c.C }
+
+// cuts reports whether any of them holds.
+func (c Clip) cuts(r, advantage float64) bool {
+	return c.clippedLow(r, advantage) || c.clippedHigh(r, advantage) || c.clippedDual(r, advantage)
+}

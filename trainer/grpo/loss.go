@@ -44,6 +44,7 @@ type Detail struct {
 	Policy   []float64 // -obj M w, the policy term, signed as a loss
 	Weight   []float64 // aggregation weight, 0 where masked
 	Engine   []float64 // w of the engine correction
+	Clipped  []bool    // the clip cut the token's gradient
 	Keep     bool      // M_i
 	Distance float64   // D_i
 }
@@ -82,7 +83,7 @@ func Loss[F Float](o *Objective, norm Normalizers, s *Sequence[F], grad []F, det
 	if detail != nil {
 		*detail = Detail{
 			Ratio: make([]float64, T), KL: make([]float64, T), Policy: make([]float64, T), Weight: make([]float64, T),
-			Engine: engine, Keep: keep == 1, Distance: st.Divergence,
+			Engine: engine, Clipped: make([]bool, T), Keep: keep == 1, Distance: st.Divergence,
 		}
 	}
 
@@ -108,6 +109,7 @@ func Loss[F Float](o *Objective, norm Normalizers, s *Sequence[F], grad []F, det
 		}
 		if detail != nil {
 			detail.Ratio[t], detail.KL[t], detail.Policy[t] = r, kl, policy
+			detail.Clipped[t] = counts && o.clip.cuts(r, s.Advantage)
 		}
 		if !counts {
 			continue
