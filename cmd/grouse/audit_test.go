@@ -106,8 +106,8 @@ func TestAuditAndReplay(t *testing.T) {
 		t.Errorf("audit: %+v", got)
 	}
 	out, _ = grouseIn(t, home, 0, "show", "small", "--json")
-	info := jsonLines[runInfo](t, out)[0]
-	raw, err := os.ReadFile(filepath.Join(worker.RunDir(home, "small"), doneFile))
+	info := jsonLines[worker.RunInfo](t, out)[0]
+	raw, err := os.ReadFile(filepath.Join(worker.RunDir(home, "small"), worker.DoneFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,9 +78,6 @@ func (c *resumeCmd) Run(a *app) error {
 	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
 }
 
-// doneFile keeps the done line of a finished run.
-const doneFile = "done.json"
-
 // done is the last line of a run.
 type done struct {
 	Event         string                    `json:"event"`
@@ -96,10 +93,10 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 	name := r.Spec.Name
 	v := newView(a, r.Spec, asJSON)
 	defer v.close()
-	if raw, err := os.ReadFile(filepath.Join(worker.RunDir(a.home, name), doneFile)); err == nil {
+	if raw, err := os.ReadFile(filepath.Join(worker.RunDir(a.home, name), worker.DoneFile)); err == nil {
 		var d done
 		if err := json.Unmarshal(raw, &d); err != nil {
-			return grouse.Errorf(grouse.Corrupt, "%s: %w", doneFile, err)
+			return grouse.Errorf(grouse.Corrupt, "%s: %w", worker.DoneFile, err)
 		}
 		v.finish(d)
 		return nil
@@ -149,7 +146,7 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 		if err != nil {
 			return err
 		}
-		if err := durable.WriteFile(filepath.Join(worker.RunDir(a.home, name), doneFile), append(raw, '\n')); err != nil {
+		if err := durable.WriteFile(filepath.Join(worker.RunDir(a.home, name), worker.DoneFile), append(raw, '\n')); err != nil {
 			return err
 		}
 		v.finish(*d)

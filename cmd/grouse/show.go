@@ -12,69 +12,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/grouse-rl/grouse"
-	"github.com/grouse-rl/grouse/internal/ledger"
 	"github.com/grouse-rl/grouse/internal/worker"
 )
-
-// runInfo is what a run's folder says of it.
-type runInfo struct {
-	Run        string         `json:"run"`
-	Recipe     string         `json:"recipe"`
-	State      string         `json:"state"` // done, unfinished
-	Stage      string         `json:"stage"`
-	Step       int64          `json:"step"`
-	Steps      int            `json:"steps"`
-	Reward     *float64       `json:"reward,omitempty"`
-	Eval       map[string]any `json:"eval,omitempty"`
-	Checkpoint string         `json:"checkpoint,omitempty"`
-	Chain      string         `json:"chain,omitempty"`
-	Device     string         `json:"device,omitempty"`
-	Folder     string         `json:"folder"`
-	Metrics    grouse.Metrics `json:"metrics,omitempty"` // of the last step
-}
-
-func inspect(home, name string) (*runInfo, error) {
-	r, err := worker.LoadRecipe(home, name)
-	if err != nil {
-		return nil, err
-	}
-	dir := worker.RunDir(home, name)
-	info := &runInfo{Run: name, Recipe: r.Spec.Recipe, State: "unfinished", Folder: dir, Eval: map[string]any{}}
-	if _, err := os.Stat(filepath.Join(dir, doneFile)); err == nil {
-		info.State = "done"
-	}
-	at := func(stage int, step int64, chain string, m grouse.Metrics) {
-		info.Stage, info.Step, info.Steps, info.Chain, info.Metrics = r.Spec.Stages[stage].Name, step, r.Spec.Stages[stage].Steps, chain, m
-	}
-	for e, err := range ledger.Read(dir) {
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		rec, err := e.Record()
-		if err != nil {
-			return nil, err
-		}
-		switch rec := rec.(type) {
-		case grouse.RunRecord:
-			info.Device = rec.Device
-		case grouse.SFTRecord:
-			at(rec.Stage, rec.Last, rec.Chain, rec.Stats)
-		case grouse.StepRecord:
-			at(rec.Stage, rec.Step, rec.Chain, rec.Stats)
-			if v, ok := rec.Stats["reward"]; ok {
-				info.Reward = &v
-			}
-		case grouse.CheckpointRecord:
-			info.Checkpoint = rec.Dir
-		case grouse.EvalRecord:
-			info.Eval[fmt.Sprintf("%s step %d", r.Spec.Stages[rec.Stage].Name, rec.Step)] = map[string]any{rec.Metric: rec.Value, "prompts": rec.Prompts}
-		}
-	}
-	return info, nil
-}
 
 type lsCmd struct {
 	JSON bool `name:"json" help:"One JSON object a run."`
@@ -94,7 +33,7 @@ func (c *lsCmd) Run(a *app) error {
 		if !e.IsDir() {
 			continue
 		}
-		info, err := inspect(a.home, e.Name())
+		info, err := worker.Inspect(a.home, e.Name())
 		if err != nil {
 			fmt.Fprintf(a.stderr, "grouse: %s: %v\n", e.Name(), err)
 			continue
@@ -126,7 +65,7 @@ type showCmd struct {
 
 // Run shows one run.
 func (c *showCmd) Run(a *app) error {
-	info, err := inspect(a.home, c.Name)
+	info, err := worker.Inspect(a.home, c.Name)
 	if err != nil {
 		return err
 	}

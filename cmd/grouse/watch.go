@@ -58,10 +58,10 @@ func (c *watchCmd) Run(a *app) error {
 		if !errors.Is(err, io.EOF) {
 			return grouse.Errorf(grouse.Unavailable, "watch: %w", err)
 		}
-		if raw, err := os.ReadFile(filepath.Join(dir, doneFile)); err == nil {
+		if raw, err := os.ReadFile(filepath.Join(dir, worker.DoneFile)); err == nil {
 			var d done
 			if err := json.Unmarshal(raw, &d); err != nil {
-				return grouse.Errorf(grouse.Corrupt, "%s: %w", doneFile, err)
+				return grouse.Errorf(grouse.Corrupt, "%s: %w", worker.DoneFile, err)
 			}
 			v.finish(d)
 			return nil

@@ -26,7 +26,7 @@ type observer struct {
 
 func newObserver(dir string, listen func(activities.Event)) *observer {
 	o := &observer{dir: dir, listen: listen, seen: map[string]bool{}}
-	raw, err := os.ReadFile(filepath.Join(dir, metricsFile))
+	raw, err := os.ReadFile(filepath.Join(dir, MetricsFile))
 	if err == nil {
 		for _, line := range splitLines(raw) {
 			var m MetricLine
@@ -38,10 +38,23 @@ func newObserver(dir string, listen func(activities.Event)) *observer {
 	return o
 }
 
+// What the observer writes in a run's folder.
 const (
-	metricsFile = "metrics.jsonl"
-	eventsFile  = "events.jsonl"
+	MetricsFile = "metrics.jsonl" // MetricLine by line
+	EventsFile  = "events.jsonl"  // activities.Event by line
+	RolloutsDir = "rollouts"      // a Parquet file a step: RolloutsFile
 )
+
+// RolloutsFile names the file of a step's rollouts.
+func RolloutsFile(stage int, step int64) string {
+	return fmt.Sprintf("stage-%d-step-%06d.parquet", stage, step)
+}
+
+// ParseRolloutsFile is the inverse of RolloutsFile.
+func ParseRolloutsFile(name string) (stage int, step int64, ok bool) {
+	_, err := fmt.Sscanf(name, "stage-%d-step-%d.parquet", &stage, &step)
+	return stage, step, err == nil && RolloutsFile(stage, step) == name
+}
 
 // MetricLine is a line of metrics.jsonl.
 type MetricLine struct {
@@ -69,12 +82,12 @@ func (o *observer) Observe(_ context.Context, e activities.Event) {
 			return
 		}
 		o.seen[line.key()] = true
-		o.append(metricsFile, line)
+		o.append(MetricsFile, line)
 		if e.Kind == "step" && len(e.Groups) > 0 {
 			o.archive(e)
 		}
 	}
-	o.append(eventsFile, e)
+	o.append(EventsFile, e)
 }
 
 func (o *observer) append(file string, v any) {
@@ -92,11 +105,11 @@ func (o *observer) append(file string, v any) {
 
 // archive writes a step's groups where DuckDB and pandas read them.
 func (o *observer) archive(e activities.Event) {
-	dir := filepath.Join(o.dir, "rollouts")
+	dir := filepath.Join(o.dir, RolloutsDir)
 	if os.MkdirAll(dir, 0o755) != nil {
 		return
 	}
-	f, err := os.Create(filepath.Join(dir, fmt.Sprintf("stage-%d-step-%06d.parquet", e.Stage, e.Step)))
+	f, err := os.Create(filepath.Join(dir, RolloutsFile(e.Stage, e.Step)))
 	if err != nil {
 		return
 	}
