@@ -46,10 +46,12 @@ type servers struct {
 	bus      *natsbus.Bus
 	info     devserver.Info
 	own      *devserver.Server // nil: somebody else's
+	page     *page             // nil: none is served here
 	search   bool              // the namespace has grouse's search attributes
 }
 
 func (s *servers) close() {
+	s.page.stop()
 	if s.temporal != nil {
 		s.temporal.Close()
 	}

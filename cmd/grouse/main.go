@@ -39,21 +39,22 @@ type cli struct {
 	Stop   stopCmd   `cmd:"" help:"End a run after its current step; it can be resumed."`
 	Set    setCmd    `cmd:"" help:"Change a setting of a live run."`
 
-	Chat     chatCmd     `cmd:"" help:"Talk to a model or to a run's newest checkpoint."`
-	Eval     evalCmd     `cmd:"" help:"Judge a model on held-out data: avg@n and pass@k with intervals."`
-	Generate generateCmd `cmd:"" help:"Complete the prompts of a file."`
-	Logprobs logprobsCmd `cmd:"" help:"Log-probabilities of the tokens of a file's texts."`
-	Export   exportCmd   `cmd:"" help:"Write a model as a Hugging Face folder or a GGUF file."`
-	Pull     pullCmd     `cmd:"" help:"Fetch a model or data set from the hub."`
-	Audit    auditCmd    `cmd:"" help:"Prove that a run lost nothing and trained on nothing twice."`
-	Replay   replayCmd   `cmd:"" help:"Make a run's weights again from its ledger and compare."`
-	Bench    benchCmd    `cmd:"" help:"Measure generation, training and the matrix product."`
-	Recipe   recipeCmd   `cmd:"" help:"List, show and check recipes; their JSON Schema."`
-	Serve    serveCmd    `cmd:"" help:"Keep Temporal, its Web UI and NATS running on this machine."`
-	Worker   workerCmd   `cmd:"" help:"Serve task queues: rollout, reward, or the trainer of a run."`
-	Doctor   doctorCmd   `cmd:"" help:"Check this machine."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
-	Complete completeCmd `cmd:"" name:"completion" help:"Print a completion script for bash, zsh or fish."`
+	Chat      chatCmd      `cmd:"" help:"Talk to a model or to a run's newest checkpoint."`
+	Eval      evalCmd      `cmd:"" help:"Judge a model on held-out data: avg@n and pass@k with intervals."`
+	Generate  generateCmd  `cmd:"" help:"Complete the prompts of a file."`
+	Logprobs  logprobsCmd  `cmd:"" help:"Log-probabilities of the tokens of a file's texts."`
+	Export    exportCmd    `cmd:"" help:"Write a model as a Hugging Face folder or a GGUF file."`
+	Pull      pullCmd      `cmd:"" help:"Fetch a model or data set from the hub."`
+	Audit     auditCmd     `cmd:"" help:"Prove that a run lost nothing and trained on nothing twice."`
+	Replay    replayCmd    `cmd:"" help:"Make a run's weights again from its ledger and compare."`
+	Bench     benchCmd     `cmd:"" help:"Measure generation, training and the matrix product."`
+	Recipe    recipeCmd    `cmd:"" help:"List, show and check recipes; their JSON Schema."`
+	Serve     serveCmd     `cmd:"" help:"Keep Temporal, its Web UI and NATS running on this machine."`
+	Worker    workerCmd    `cmd:"" help:"Serve task queues: rollout, reward, or the trainer of a run."`
+	Dashboard dashboardCmd `cmd:"" help:"Show runs in the browser: curves, and completions token by token."`
+	Doctor    doctorCmd    `cmd:"" help:"Check this machine."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Complete  completeCmd  `cmd:"" name:"completion" help:"Print a completion script for bash, zsh or fish."`
 }
 
 // app is what commands need of the outside.

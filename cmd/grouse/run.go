@@ -107,7 +107,12 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 		return err
 	}
 	defer s.close()
-	v.addresses(s.info, name)
+	if s.own != nil {
+		if s.page, err = startDashboard(a.home, dashboardPort); err != nil {
+			v.say("no dashboard: %v", err)
+		}
+	}
+	v.addresses(s, name)
 	host := s.host(a, v.event)
 	defer host.Stop()
 	queues, train, err := splitRoles(roles)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ type serveCmd struct {
 	TemporalPort int `help:"First port that is tried for Temporal." default:"7233"`
 	UIPort       int `help:"First port that is tried for the Web UI." default:"8233"`
 	NATSPort     int `help:"First port that is tried for NATS." default:"4222"`
+	Dashboard    int `help:"First port that is tried for the dashboard." default:"8320" name:"dashboard-port"`
 }
 
 // Run keeps the servers up until it is interrupted. Runs started meanwhile use
@@ -24,8 +26,13 @@ func (c *serveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	d, err := startDashboard(a.home, c.Dashboard)
+	if err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	defer d.stop()
 	i := s.Info()
-	fmt.Fprintf(a.stdout, "Temporal %s\nWeb UI   %s\nNATS     %s\nstate    %s\n", i.Temporal, i.UI, i.NATS, a.home)
+	fmt.Fprintf(a.stdout, "Temporal  %s\nWeb UI    %s\nNATS      %s\ndashboard %s\nstate     %s\n", i.Temporal, i.UI, i.NATS, d.url, a.home)
 	wait(a)
 	return s.Stop()
 }

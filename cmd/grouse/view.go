@@ -16,7 +16,6 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
-	"github.com/grouse-rl/grouse/internal/devserver"
 	"github.com/grouse-rl/grouse/workflows"
 )
 
@@ -73,11 +72,18 @@ func (v *view) out(o any) {
 }
 
 // addresses says where to look.
-func (v *view) addresses(i devserver.Info, run string) {
+func (v *view) addresses(s *servers, run string) {
+	i, dashboard := s.info, ""
+	if s.page != nil {
+		dashboard = s.page.url + "#/" + run
+	}
 	if v.asJSON {
-		v.out(map[string]any{"event": "start", "run": run, "recipe": v.spec.Recipe, "seed": v.spec.Seed, "temporal": i.Temporal, "ui": i.UI})
+		v.out(map[string]any{"event": "start", "run": run, "recipe": v.spec.Recipe, "seed": v.spec.Seed, "temporal": i.Temporal, "ui": i.UI, "dashboard": dashboard})
 	}
 	v.say("run %s · recipe %s · seed %d", run, v.spec.Recipe, v.spec.Seed)
+	if dashboard != "" {
+		v.say("  dashboard        %s", dashboard)
+	}
 	if i.UI != "" {
 		v.say("  Temporal Web UI  %s/namespaces/%s/workflows/%s", i.UI, i.Namespace, run)
 	}

@@ -22,7 +22,7 @@ type row struct {
 	Prompt      string          `json:"prompt"`
 	PromptIDs   []int32         `json:"prompt_ids"`
 	ResponseIDs []int32         `json:"response_ids"`
-	Mask        []uint8         `json:"mask"`
+	Mask        []int           `json:"mask"`
 	Logprobs    []float32       `json:"rollout_logprobs"`
 	Entropy     []float32       `json:"entropy"`
 	KeptOffsets []int32         `json:"kept_offsets"`
@@ -38,7 +38,7 @@ type row struct {
 	Policy      []float32       `json:"policy_logprobs"`
 	Ratio       []float32       `json:"ratio"`
 	KL          []float32       `json:"kl"`
-	Clipped     []uint8         `json:"clipped"`
+	Clipped     []int           `json:"clipped"`
 }
 
 // rows reads the rollouts of the step that a request is about.
@@ -162,13 +162,13 @@ type completion struct {
 	Masked      bool            `json:"masked"` // off-policy sequence mask
 	Tokens      []string        `json:"tokens"` // [T], text; joined it is the completion
 	IDs         []int32         `json:"ids"`    // [T]
-	Mask        []uint8         `json:"mask"`   // [T] or null
+	Mask        []int           `json:"mask"`   // [T] or null
 	Logprobs    []float32       `json:"logprobs"`
 	Policy      []float32       `json:"policy_logprobs"`
 	Entropy     []float32       `json:"entropy"`
 	Ratio       []float32       `json:"ratio"`
 	KL          []float32       `json:"kl"`
-	Clipped     []uint8         `json:"clipped"`
+	Clipped     []int           `json:"clipped"`
 	Kept        []int32         `json:"kept"` // [T], ids that truncation left; 0: all
 }
 

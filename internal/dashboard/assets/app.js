@@ -168,7 +168,7 @@ async function rolloutsPage(mine, name, [stage, step, candidate], query) {
   for (const g of got.left) list.append(el("a", null, el("div.p.soft", null, g.row_id), el("div.soft", null, `#${g.candidate} · ${g.domain} · ${g.reason || g.state} · mean ${short(g.mean)}`)));
   const right = el("div");
   main.replaceChildren(...nodes, el("div.toolbar", null, stepPick, el("label", null, "colour ", colourPick), bar, el("span.soft", null, colour.about)),
-    el("div.soft", null, `${got.groups.length} groups trained, ${got.left.length} left out`), el("div.split", null, list, right));
+    el("div.soft", null, `trained on: ${got.groups.length} of ${got.groups.length + got.left.length} groups that were drawn`), el("div.split", null, list, right));
   list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   mine.key = (k) => {
     if (k === "h" && at > 0) go(link(steps[at - 1]));

@@ -30,6 +30,7 @@ function short(x, digits = 3) {
   if (a >= 1e6) return (x / 1e6).toFixed(1) + "M";
   if (a >= 1e4) return (x / 1e3).toFixed(1) + "k";
   if (Number.isInteger(x)) return String(x);
+  if (a >= 1000) return x.toFixed(0);
   if (a !== 0 && a < 0.001) return x.toExponential(1);
   return x.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
