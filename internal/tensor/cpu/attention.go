@@ -22,8 +22,8 @@ func pad16(n int) int { return (n + panel - 1) &^ (panel - 1) }
 // Lanes of a block after the last position may hold anything: scores are lane by
 // lane, and those are thrown away.
 
-// attendTile computes m <= 6 query rows of one head: row i stands at q[i*ldq:]
-// and o[i*ldo:] and sees positions 0..last[i]. s is scratch of 6*pad16(keys).
+// attendTile computes m <= tileM query rows of one head: row i stands at q[i*ldq:]
+// and o[i*ldo:] and sees positions 0..last[i]. s is scratch of tileM*pad16(keys).
 func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlocks, sh *tensor.AttentionShape, s []float32, lse []float32, ldl int) {
 	m, top := len(last), 0
 	for _, l := range last {

@@ -34,7 +34,10 @@ func New(threads int) *Device {
 
 // Name says which kernels run. All kinds give the same bits.
 func (d *Device) Name() string {
-	if avx2 {
+	switch {
+	case avx512:
+		return "cpu/avx512"
+	case avx2:
 		return "cpu/avx2"
 	}
 	return "cpu/go"

@@ -9,10 +9,10 @@ package cpu
 const (
 	blockK = 256 // reduction steps between two visits of an output tile: 16 KiB of a panel, in L1
 	blockM = 384 // rows of the left side kept in L2 while panels pass by
-	tileM  = 6   // rows of an output tile
+	tileM  = 12  // rows of an output tile: one of AVX-512, two of AVX2
 )
 
-// tile computes an m×n block of C (m <= 6, n <= 16) from m rows of A and one panel.
+// tile computes an m×n block of C (m <= 12, n <= 16) from m rows of A and one panel.
 func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, load bool, ahead *float32) {
 	if k == 0 {
 		if !load {
@@ -44,24 +44,10 @@ func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []floa
 		l = 1
 	}
 	_, _, _ = a[(m-1)*rsa+(k-1)*csa], b[(k-1)*ldb+panel-1], c[(m-1)*ldc+panel-1]
-	ap, bp, cp := &a[0], &b[0], &c[0]
 	if ahead == nil {
-		ahead = bp
+		ahead = &b[0]
 	}
-	switch m {
-	case 1:
-		gemm1x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	case 2:
-		gemm2x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	case 3:
-		gemm3x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	case 4:
-		gemm4x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	case 5:
-		gemm5x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	default:
-		gemm6x16(k, ap, rsa, csa, bp, ldb, cp, ldc, l, ahead)
-	}
+	tileKernel(m, k, &a[0], rsa, csa, &b[0], ldb, &c[0], ldc, l, ahead)
 }
 
 // tileRow computes one row against panels of 16 whole columns: c[16p:] (+)= a·b(p).
@@ -126,7 +112,7 @@ func unpack(w, src []float32, out, in int) {
 	}
 }
 
-// rowTiles calls fn for tiles of at most 6 of the rows lo..hi-1.
+// rowTiles calls fn for tiles of at most tileM of the rows lo..hi-1.
 func rowTiles(lo, hi int, fn func(i, m int)) {
 	for i := lo; i < hi; i += tileM {
 		fn(i, min(tileM, hi-i))
@@ -216,7 +202,7 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 	xt := d.shared(blockK * tiles * tileM)
 	for r0 := 0; r0 < M; r0 += blockK {
 		rn := min(blockK, M-r0)
-		// X transposed into tiles of 6 columns: [K/6][rows][6].
+		// X transposed into tiles of tileM columns: [K/12][rows][12].
 		d.pool.split(tiles, 8, func(_, lo, hi int) {
 			for t := lo; t < hi; t++ {
 				c, m := t*tileM, min(tileM, K-t*tileM)

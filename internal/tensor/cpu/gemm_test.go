@@ -26,7 +26,16 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 }
 
 func TestProductsSameBitsAsPlainChains(t *testing.T) {
-	for _, c := range [][3]int{{1, 16, 1}, {1, 1, 3}, {6, 16, 8}, {7, 40, 300}, {13, 23, 519}, {400, 33, 17}, {64, 344, 128}} {
+	sets := kernelSets()
+	defer use(sets[0])
+	for _, set := range sets {
+		use(set)
+		t.Run(set, productsAreChains)
+	}
+}
+
+func productsAreChains(t *testing.T) {
+	for _, c := range [][3]int{{1, 16, 1}, {1, 1, 3}, {6, 16, 8}, {7, 40, 300}, {11, 32, 40}, {12, 16, 5}, {13, 23, 519}, {400, 33, 17}, {64, 344, 128}} {
 		M, N, K := c[0], c[1], c[2]
 		x, w, dy := ramp(M*K, 1), ramp(N*K, 2), ramp(M*N, 3)
 		wp := make([]float32, packedLen(N, K))

@@ -28,6 +28,42 @@ func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
 func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
 
+// gemm1x16AVX512 is gemm1x16's rule for i < 1, with AVX-512.
+func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm2x16AVX512 is gemm2x16's rule for i < 2, with AVX-512.
+func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm3x16AVX512 is gemm3x16's rule for i < 3, with AVX-512.
+func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm4x16AVX512 is gemm4x16's rule for i < 4, with AVX-512.
+func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm5x16AVX512 is gemm5x16's rule for i < 5, with AVX-512.
+func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm6x16AVX512 is gemm6x16's rule for i < 6, with AVX-512.
+func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm7x16AVX512 is gemm6x16's rule for i < 7, with AVX-512.
+func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm8x16AVX512 is gemm6x16's rule for i < 8, with AVX-512.
+func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm9x16AVX512 is gemm6x16's rule for i < 9, with AVX-512.
+func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm10x16AVX512 is gemm6x16's rule for i < 10, with AVX-512.
+func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm11x16AVX512 is gemm6x16's rule for i < 11, with AVX-512.
+func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
+// gemm12x16AVX512 is gemm6x16's rule for i < 12, with AVX-512.
+func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+
 // gemv2x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 2, j < 16, as gemm1x16 does.
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
 

@@ -916,6 +916,1668 @@ store:
 	VZEROUPPER
 	RET
 
+// func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm1x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), CX
+	MOVQ    load+64(FP), DI
+	TESTQ   DI, DI
+	JZ      zero
+	MOVQ    c+48(FP), DI
+	VMOVUPS (DI), Z0
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z1
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             DX, CX
+	VMOVUPS          (BX), Z1
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             DX, CX
+	VMOVUPS          (BX), Z1
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             DX, CX
+	VMOVUPS          (BX), Z1
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             DX, CX
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z1
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (CX), Z1, Z0
+	ADDQ             DX, CX
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm2x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	MOVQ    load+64(FP), R10
+	TESTQ   R10, R10
+	JZ      zero
+	MOVQ    c+48(FP), R10
+	VMOVUPS (R10), Z0
+	ADDQ    DI, R10
+	VMOVUPS (R10), Z1
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
+	ADDQ             DX, R9
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
+	ADDQ             DX, R9
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm3x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	MOVQ    load+64(FP), R10
+	TESTQ   R10, R10
+	JZ      zero
+	MOVQ    c+48(FP), R10
+	VMOVUPS (R10), Z0
+	ADDQ    DI, R10
+	VMOVUPS (R10), Z1
+	ADDQ    DI, R10
+	VMOVUPS (R10), Z2
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z3
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z3
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z3
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
+	ADDQ             DX, R9
+	VMOVUPS          (BX), Z3
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
+	ADDQ             DX, R9
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z3
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
+	ADDQ             DX, R9
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    load+64(FP), R11
+	TESTQ   R11, R11
+	JZ      zero
+	MOVQ    c+48(FP), R11
+	VMOVUPS (R11), Z0
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z1
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z2
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z3
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
+	VFMADD231PS.BCST (R10), Z4, Z3
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
+	VFMADD231PS.BCST (R10), Z4, Z3
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
+	VFMADD231PS.BCST (R10), Z4, Z3
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
+	VFMADD231PS.BCST (R10), Z4, Z3
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
+	VFMADD231PS.BCST (R10), Z4, Z3
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    load+64(FP), R11
+	TESTQ   R11, R11
+	JZ      zero
+	MOVQ    c+48(FP), R11
+	VMOVUPS (R11), Z0
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z1
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z2
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z3
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z4
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z5
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z5, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
+	VFMADD231PS.BCST (R10), Z5, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z5
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z5, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
+	VFMADD231PS.BCST (R10), Z5, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z5
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z5, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
+	VFMADD231PS.BCST (R10), Z5, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z5
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z5, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
+	VFMADD231PS.BCST (R10), Z5, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z5
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z5, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
+	VFMADD231PS.BCST (R10), Z5, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	MOVQ    load+64(FP), R11
+	TESTQ   R11, R11
+	JZ      zero
+	MOVQ    c+48(FP), R11
+	VMOVUPS (R11), Z0
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z1
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z2
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z3
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z4
+	ADDQ    DI, R11
+	VMOVUPS (R11), Z5
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z6
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R10), Z6, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z6, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z6
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R10), Z6, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z6, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z6
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R10), Z6, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z6, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	VMOVUPS          (BX), Z6
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R10), Z6, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z6, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z6
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R10), Z6, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z6, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	MOVQ    load+64(FP), R12
+	TESTQ   R12, R12
+	JZ      zero
+	MOVQ    c+48(FP), R12
+	VMOVUPS (R12), Z0
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z1
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z2
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z3
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z4
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z5
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z6
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z7
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z7, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
+	VFMADD231PS.BCST (R10), Z7, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z7, Z5
+	VFMADD231PS.BCST (R11), Z7, Z6
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z7
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z7, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
+	VFMADD231PS.BCST (R10), Z7, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z7, Z5
+	VFMADD231PS.BCST (R11), Z7, Z6
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z7
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z7, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
+	VFMADD231PS.BCST (R10), Z7, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z7, Z5
+	VFMADD231PS.BCST (R11), Z7, Z6
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z7
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z7, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
+	VFMADD231PS.BCST (R10), Z7, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z7, Z5
+	VFMADD231PS.BCST (R11), Z7, Z6
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z7
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z7, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
+	VFMADD231PS.BCST (R10), Z7, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z7, Z5
+	VFMADD231PS.BCST (R11), Z7, Z6
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	MOVQ    load+64(FP), R12
+	TESTQ   R12, R12
+	JZ      zero
+	MOVQ    c+48(FP), R12
+	VMOVUPS (R12), Z0
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z1
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z2
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z3
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z4
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z5
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z6
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z7
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R10), Z8, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z8, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z8, Z5
+	VFMADD231PS.BCST (R11), Z8, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z7
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R10), Z8, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z8, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z8, Z5
+	VFMADD231PS.BCST (R11), Z8, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z7
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R10), Z8, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z8, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z8, Z5
+	VFMADD231PS.BCST (R11), Z8, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z7
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R10), Z8, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z8, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z8, Z5
+	VFMADD231PS.BCST (R11), Z8, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z7
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R10), Z8, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z8, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z8, Z5
+	VFMADD231PS.BCST (R11), Z8, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z7
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	MOVQ    load+64(FP), R12
+	TESTQ   R12, R12
+	JZ      zero
+	MOVQ    c+48(FP), R12
+	VMOVUPS (R12), Z0
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z1
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z2
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z3
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z4
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z5
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z6
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z7
+	ADDQ    DI, R12
+	VMOVUPS (R12), Z8
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z9
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
+	VFMADD231PS.BCST (R10), Z9, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z9, Z5
+	VFMADD231PS.BCST (R11), Z9, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z8
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z9
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
+	VFMADD231PS.BCST (R10), Z9, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z9, Z5
+	VFMADD231PS.BCST (R11), Z9, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z8
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z9
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
+	VFMADD231PS.BCST (R10), Z9, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z9, Z5
+	VFMADD231PS.BCST (R11), Z9, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z8
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	VMOVUPS          (BX), Z9
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
+	VFMADD231PS.BCST (R10), Z9, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z9, Z5
+	VFMADD231PS.BCST (R11), Z9, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z8
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z9
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
+	VFMADD231PS.BCST (R10), Z9, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z9, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z9, Z5
+	VFMADD231PS.BCST (R11), Z9, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z8
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z8, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+64(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+48(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z1
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z2
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z3
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z4
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z5
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z6
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z7
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z8
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z9
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z10
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z10, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R10), Z10, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z10, Z5
+	VFMADD231PS.BCST (R11), Z10, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z8
+	VFMADD231PS.BCST (R12), Z10, Z9
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z10
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z10, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R10), Z10, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z10, Z5
+	VFMADD231PS.BCST (R11), Z10, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z8
+	VFMADD231PS.BCST (R12), Z10, Z9
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z10
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z10, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R10), Z10, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z10, Z5
+	VFMADD231PS.BCST (R11), Z10, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z8
+	VFMADD231PS.BCST (R12), Z10, Z9
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z10
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z10, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R10), Z10, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z10, Z5
+	VFMADD231PS.BCST (R11), Z10, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z8
+	VFMADD231PS.BCST (R12), Z10, Z9
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z10
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z10, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R10), Z10, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z10, Z5
+	VFMADD231PS.BCST (R11), Z10, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z8
+	VFMADD231PS.BCST (R12), Z10, Z9
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z9, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+64(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+48(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z1
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z2
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z3
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z4
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z5
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z6
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z7
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z8
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z9
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z10
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z11
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z11, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
+	VFMADD231PS.BCST (R10), Z11, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z11, Z5
+	VFMADD231PS.BCST (R11), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z8
+	VFMADD231PS.BCST (R12), Z11, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z10
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z11
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z11, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
+	VFMADD231PS.BCST (R10), Z11, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z11, Z5
+	VFMADD231PS.BCST (R11), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z8
+	VFMADD231PS.BCST (R12), Z11, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z10
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z11
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z11, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
+	VFMADD231PS.BCST (R10), Z11, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z11, Z5
+	VFMADD231PS.BCST (R11), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z8
+	VFMADD231PS.BCST (R12), Z11, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z10
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z11
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z11, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
+	VFMADD231PS.BCST (R10), Z11, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z11, Z5
+	VFMADD231PS.BCST (R11), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z8
+	VFMADD231PS.BCST (R12), Z11, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z10
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z11
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z11, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
+	VFMADD231PS.BCST (R10), Z11, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z11, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z11, Z5
+	VFMADD231PS.BCST (R11), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z8
+	VFMADD231PS.BCST (R12), Z11, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z10
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z10, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    b+32(FP), BX
+	MOVQ    ldb+40(FP), SI
+	MOVQ    ldc+56(FP), DI
+	MOVQ    ahead+72(FP), R8
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, DI
+	MOVQ    a+8(FP), R9
+	LEAQ    (R9)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (R10)(CX*2), R11
+	ADDQ    CX, R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+64(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+48(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z1
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z2
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z3
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z4
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z5
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z6
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z7
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z8
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z9
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z10
+	ADDQ    DI, R13
+	VMOVUPS (R13), Z11
+	JMP     loop4
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R10), Z12, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R11), Z12, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z8
+	VFMADD231PS.BCST (R12), Z12, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z11
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R10), Z12, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R11), Z12, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z8
+	VFMADD231PS.BCST (R12), Z12, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z11
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R10), Z12, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R11), Z12, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z8
+	VFMADD231PS.BCST (R12), Z12, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z11
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R10), Z12, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R11), Z12, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z8
+	VFMADD231PS.BCST (R12), Z12, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z11
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       (R8)
+	ADDQ             SI, BX
+	ADDQ             $0x40, R8
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R10), Z12, Z3
+	VFMADD231PS.BCST (R10)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R10)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R11), Z12, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z8
+	VFMADD231PS.BCST (R12), Z12, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z11
+	ADDQ             DX, R9
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+48(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    DI, AX
+	VMOVUPS Z11, (AX)
+	VZEROUPPER
+	RET
+
 // func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
 // Requires: AVX, FMA3
 TEXT ·gemv2x16(SB), NOSPLIT, $0-48

@@ -4,27 +4,7 @@ package cpu
 
 // Never called: avx2 is false here. They let the callers compile.
 
-func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
-	panic("no AVX2 here")
-}
-
-func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
-	panic("no AVX2 here")
-}
-
-func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
-	panic("no AVX2 here")
-}
-
-func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
-	panic("no AVX2 here")
-}
-
-func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
-	panic("no AVX2 here")
-}
-
-func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32) {
+func tileKernel(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32) {
 	panic("no AVX2 here")
 }
 

@@ -7,20 +7,22 @@ import (
 	"testing"
 )
 
-// both runs f with the assembly and without and compares what it returns, bit
-// for bit. Without assembly there is nothing to compare.
+// both runs f with every kernel set of this processor and compares what it
+// returns, bit for bit. The last set is plain Go.
 func both(t *testing.T, name string, f func() []float32) {
 	t.Helper()
-	if !avx2 {
-		t.Logf("%s: no assembly on this processor, plain Go only", name)
+	sets := kernelSets()
+	defer use(sets[0])
+	use(sets[len(sets)-1])
+	want := f()
+	for _, set := range sets {
+		use(set)
+		sameBits(t, name+" with "+set, f(), want)
 	}
-	fast := f()
-	was := avx2
-	setAVX2(false)
-	plain := f()
-	setAVX2(was)
-	sameBits(t, name, fast, plain)
 }
+
+// What was tested here is said: a processor without AVX-512 leaves a set out.
+func TestKernelSets(t *testing.T) { t.Logf("kernel sets of this processor: %v", kernelSets()) }
 
 func TestKernelsHaveTwins(t *testing.T) {
 	for _, n := range []int{1, 7, 8, 15, 16, 17, 31, 48, 100, 1024, 1031} {

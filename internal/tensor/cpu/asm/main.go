@@ -1,4 +1,4 @@
-// Command asm writes kernels_amd64.s and kernels_amd64.go: the AVX2+FMA kernels
+// Command asm writes kernels_amd64.s and kernels_amd64.go: the AVX2+FMA and AVX-512 kernels
 // of internal/tensor/cpu. It is a module of its own so that users of grouse do
 // not download the generator. Run it by `go generate ./internal/tensor/cpu`.
 //
@@ -22,6 +22,9 @@ func main() {
 	ConstraintExpr("amd64")
 	for m := 1; m <= 6; m++ {
 		gemm(m)
+	}
+	for m := 1; m <= 12; m++ {
+		gemm512(m)
 	}
 	gemv(2)
 	gemv(4)
@@ -139,6 +142,92 @@ func gemm(m int) {
 			ADDQ(ldc, c)
 		}
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// gemm512 is gemm with AVX-512: a panel's 16 columns are one register, so 12 rows
+// keep 12 chains going, and A is broadcast by the multiply-add itself.
+func gemm512(m int) {
+	name := fmt.Sprintf("gemm%dx16AVX512", m)
+	TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)")
+	Doc(fmt.Sprintf("%s is gemm%dx16's rule for i < %d, with AVX-512.", name, min(m, 6), m))
+	k := Load(Param("k"), GP64())
+	rsa := Load(Param("rsa"), GP64())
+	csa := Load(Param("csa"), GP64())
+	b := Load(Param("b"), GP64())
+	ldb := Load(Param("ldb"), GP64())
+	ldc := Load(Param("ldc"), GP64())
+	ahead := Load(Param("ahead"), GP64())
+	for _, s := range []Register{rsa, csa, ldb, ldc} {
+		SHLQ(Imm(2), s)
+	}
+	bases := []GPVirtual{GP64()} // of rows 0, 3, 6, 9
+	Load(Param("a"), bases[0])
+	for i := 3; i < m; i += 3 {
+		next := GP64()
+		LEAQ(Mem{Base: bases[len(bases)-1], Index: rsa, Scale: 2}, next)
+		ADDQ(rsa, next)
+		bases = append(bases, next)
+	}
+	row := func(i int) Mem {
+		at := Mem{Base: bases[i/3]}
+		if i%3 > 0 {
+			at.Index, at.Scale = rsa, uint8(i%3)
+		}
+		return at
+	}
+	acc := make([]VecVirtual, m)
+	for i := range acc {
+		acc[i] = ZMM()
+	}
+	rows := func(each func(i int, at Mem)) { // C rows are walked by a pointer
+		cp := Load(Param("c"), GP64())
+		for i := range acc {
+			each(i, Mem{Base: cp})
+			if i < m-1 {
+				ADDQ(ldc, cp)
+			}
+		}
+	}
+	load := Load(Param("load"), GP64())
+	TESTQ(load, load)
+	JZ(LabelRef("zero"))
+	rows(func(i int, at Mem) { VMOVUPS(at, acc[i]) })
+	JMP(LabelRef("loop4"))
+	Label("zero")
+	for i := range acc {
+		VPXORD(acc[i], acc[i], acc[i])
+	}
+	step := func() {
+		col := ZMM()
+		VMOVUPS(Mem{Base: b}, col)
+		PREFETCHT0(Mem{Base: ahead})
+		ADDQ(ldb, b)
+		ADDQ(Imm(64), ahead)
+		for i := range acc {
+			VFMADD231PS_BCST(row(i), col, acc[i])
+		}
+		for _, base := range bases {
+			ADDQ(csa, base)
+		}
+	}
+	Label("loop4")
+	CMPQ(k, Imm(4))
+	JL(LabelRef("loop1"))
+	for range 4 {
+		step()
+	}
+	SUBQ(Imm(4), k)
+	JMP(LabelRef("loop4"))
+	Label("loop1")
+	TESTQ(k, k)
+	JZ(LabelRef("store"))
+	step()
+	DECQ(k)
+	JMP(LabelRef("loop1"))
+	Label("store")
+	rows(func(i int, at Mem) { VMOVUPS(acc[i], at) })
 	VZEROUPPER()
 	RET()
 }

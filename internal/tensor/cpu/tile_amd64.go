@@ -1,0 +1,69 @@
+package cpu
+
+import "unsafe"
+
+// tileKernel runs the kernel of m <= 12 rows. With AVX2 more than 6 rows are two
+// tiles: that changes no chain.
+func tileKernel(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32) {
+	if avx512 {
+		tile512(m, k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+		return
+	}
+	if m > 6 {
+		tile256(6, k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+		m -= 6
+		a, c = skip(a, 6*rsa), skip(c, 6*ldc)
+	}
+	tile256(m, k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+}
+
+// skip returns the address n elements on. The caller has checked the bounds.
+func skip(p *float32, n int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*n))
+}
+
+func tile256(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32) {
+	switch m {
+	case 1:
+		gemm1x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 2:
+		gemm2x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 3:
+		gemm3x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 4:
+		gemm4x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 5:
+		gemm5x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	default:
+		gemm6x16(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	}
+}
+
+func tile512(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32) {
+	switch m {
+	case 1:
+		gemm1x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 2:
+		gemm2x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 3:
+		gemm3x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 4:
+		gemm4x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 5:
+		gemm5x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 6:
+		gemm6x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 7:
+		gemm7x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 8:
+		gemm8x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 9:
+		gemm9x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 10:
+		gemm10x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	case 11:
+		gemm11x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	default:
+		gemm12x16AVX512(k, a, rsa, csa, b, ldb, c, ldc, load, ahead)
+	}
+}
