@@ -1,0 +1,256 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroups hands out control groups, one for each program that runs: made when
+// needed, used again, removed at the end. A nil *cgroups is a machine that lets us
+// have none.
+type cgroups struct {
+	limits  Limits
+	parents []string // folders that groups are made in: one of v2, or one for each controller of v1
+	v2      bool
+	memory  bool // whether the memory of a tree is counted
+
+	mu   sync.Mutex
+	idle []*cgroup
+	all  []*cgroup
+}
+
+// cgroup is one control group; in v1 a folder for each controller.
+type cgroup struct {
+	dirs   []string
+	procs  []*os.File // cgroup.procs of each, open for writing
+	counts [2]int64   // oom kills and refused processes before the program
+}
+
+// cgroupEvents is what the kernel did to a program.
+type cgroupEvents struct{ oom, processes bool }
+
+// groupNumber makes names unique in this process.
+var groupNumber atomic.Int64
+
+// newCgroups finds where groups can be made, and proves it by making one. That
+// there is none is no error: the other limits hold.
+func newCgroups(limits Limits) (*cgroups, error) {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, nil
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, nil
+	}
+	for _, c := range cgroupParents(string(own), string(mounts)) {
+		c.limits = limits
+		g, err := c.make()
+		if err != nil {
+			continue
+		}
+		c.put(g)
+		return c, nil
+	}
+	return nil, nil
+}
+
+// cgroupParents returns the candidates, the best first: v2 with both controllers,
+// then v1.
+func cgroupParents(own, mountinfo string) []*cgroups {
+	paths := map[string]string{} // controller, "" for v2: our group
+	for line := range strings.Lines(own) {
+		if f := strings.SplitN(strings.TrimSpace(line), ":", 3); len(f) == 3 {
+			for _, controller := range strings.Split(f[1], ",") {
+				paths[controller] = f[2]
+			}
+		}
+	}
+	at := map[string]string{} // controller: mount point
+	for line := range strings.Lines(mountinfo) {
+		before, after, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		f, a := strings.Fields(before), strings.Fields(after)
+		if !ok || len(f) < 5 || len(a) < 3 {
+			continue
+		}
+		switch a[0] {
+		case "cgroup2":
+			at[""] = f[4]
+		case "cgroup":
+			for _, o := range strings.Split(a[2], ",") {
+				at[o] = f[4]
+			}
+		}
+	}
+	var out []*cgroups
+	if mount, ok := at[""]; ok {
+		dir := filepath.Join(mount, paths[""])
+		if dir != mount {
+			dir = filepath.Dir(dir) // a group with processes has no children with controllers
+		}
+		os.WriteFile(dir+"/cgroup.subtree_control", []byte("+memory +pids"), 0) // it may be so already
+		on, _ := os.ReadFile(dir + "/cgroup.subtree_control")
+		if has := strings.Fields(string(on)); slices.Contains(has, "memory") && slices.Contains(has, "pids") {
+			out = append(out, &cgroups{parents: []string{dir}, v2: true, memory: true})
+		}
+	}
+	if memory, ok := at["memory"]; ok {
+		if pids, ok := at["pids"]; ok {
+			for _, below := range []bool{true, false} { // our own group, or the mount's root if that is not shown
+				m, p := memory, pids
+				if below {
+					m, p = filepath.Join(memory, paths["memory"]), filepath.Join(pids, paths["pids"])
+				}
+				out = append(out, &cgroups{parents: []string{m, p}, memory: true})
+			}
+		}
+	}
+	return out
+}
+
+// level says what is limited by whom.
+func (c *cgroups) level() string {
+	switch {
+	case c == nil:
+		return "no control group (memory is watched)"
+	case c.v2:
+		return "control groups v2"
+	}
+	return "control groups v1"
+}
+
+// descriptors is how many files a launch is given to enter its group.
+func (c *cgroups) descriptors() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.parents)
+}
+
+// take returns a group for a program.
+func (c *cgroups) take() (*cgroup, error) {
+	c.mu.Lock()
+	var g *cgroup
+	if n := len(c.idle); n > 0 {
+		g, c.idle = c.idle[n-1], c.idle[:n-1]
+	}
+	c.mu.Unlock()
+	if g == nil {
+		var err error
+		if g, err = c.make(); err != nil {
+			return nil, err
+		}
+	}
+	g.counts = g.read()
+	return g, nil
+}
+
+func (c *cgroups) put(g *cgroup) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = append(c.idle, g)
+}
+
+// make makes a group with its limits.
+func (c *cgroups) make() (*cgroup, error) {
+	name := fmt.Sprintf("grouse-sandbox-%d-%d", os.Getpid(), groupNumber.Add(1))
+	memory, processes := strconv.FormatInt(c.limits.Memory, 10), strconv.Itoa(c.limits.Processes+inits)
+	g := &cgroup{}
+	fail := func(err error) (*cgroup, error) {
+		g.remove()
+		return nil, fmt.Errorf("make a control group: %w", err)
+	}
+	for _, parent := range c.parents {
+		dir := filepath.Join(parent, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return fail(err)
+		}
+		g.dirs = append(g.dirs, dir)
+	}
+	type setting struct {
+		file, value string
+		must        bool
+	}
+	settings := []setting{{g.dirs[0] + "/memory.max", memory, true}, {g.dirs[0] + "/memory.swap.max", "0", false}, {g.dirs[0] + "/pids.max", processes, true}}
+	if !c.v2 {
+		settings = []setting{{g.dirs[0] + "/memory.limit_in_bytes", memory, true}, {g.dirs[0] + "/memory.memsw.limit_in_bytes", memory, false}, {g.dirs[1] + "/pids.max", processes, true}}
+	}
+	for _, s := range settings {
+		if err := os.WriteFile(s.file, []byte(s.value), 0); err != nil && s.must {
+			return fail(err)
+		}
+	}
+	for _, dir := range g.dirs {
+		f, err := os.OpenFile(dir+"/cgroup.procs", os.O_WRONLY, 0)
+		if err != nil {
+			return fail(err)
+		}
+		g.procs = append(g.procs, f)
+	}
+	c.mu.Lock()
+	c.all = append(c.all, g)
+	c.mu.Unlock()
+	return g, nil
+}
+
+// close removes all groups.
+func (c *cgroups) close() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range c.all {
+		g.remove()
+	}
+	c.all, c.idle = nil, nil
+}
+
+func (g *cgroup) remove() {
+	for _, f := range g.procs {
+		f.Close()
+	}
+	for _, dir := range g.dirs {
+		unix.Rmdir(dir) // it is empty unless a program still runs
+	}
+}
+
+// events says what happened since take.
+func (g *cgroup) events() cgroupEvents {
+	now := g.read()
+	return cgroupEvents{oom: now[0] > g.counts[0], processes: now[1] > g.counts[1]}
+}
+
+// read returns the counts of oom kills and of refused processes.
+func (g *cgroup) read() [2]int64 {
+	memory := counter(g.dirs[0]+"/memory.events", "oom_kill")
+	if memory < 0 {
+		memory = counter(g.dirs[0]+"/memory.oom_control", "oom_kill")
+	}
+	return [2]int64{memory, counter(g.dirs[len(g.dirs)-1]+"/pids.events", "max")}
+}
+
+// counter reads a line "name N"; -1 if there is none.
+func counter(file, name string) int64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err == nil {
+				return n
+			}
+		}
+	}
+	return -1
+}
