@@ -15,6 +15,8 @@ func explain(what string, errno unix.Errno) error {
 	switch {
 	case errno == unix.ENOSYS || strings.HasPrefix(what, "make the root read-only") && errno == unix.EINVAL:
 		return err.WithFix("the kernel lacks a system call: Linux 5.14 or newer is needed (this is %s)", kernel())
+	case errno == unix.EACCES && strings.HasPrefix(what, "mount /"):
+		return err.WithFix("the sandbox's user cannot reach %s: let everybody read it, or take a program outside of private folders (python: /usr/bin/python3)", strings.TrimPrefix(what, "mount "))
 	case strings.HasPrefix(what, "execute") || strings.HasPrefix(what, "mount /") || strings.HasPrefix(what, "copy"):
 		return err.WithFix("the program must exist inside the sandbox: add its folder and its libraries to read_only")
 	case strings.HasPrefix(what, "enter the cgroup"):

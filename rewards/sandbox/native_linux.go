@@ -43,14 +43,28 @@ func NewNative(spec Spec) (*Native, error) {
 	if n.groups, err = newCgroups(spec.Limits); err != nil {
 		return nil, err
 	}
-	l := launch{spec: spec, mounts: mounts, outsider: -1, uid: os.Geteuid(), gid: os.Getegid(), file: spec.File != "", cgroups: n.groups.descriptors()}
+	l := launch{spec: spec, mounts: mounts, uid: os.Geteuid(), gid: os.Getegid(), cgroups: n.groups.descriptors()}
 	if os.Geteuid() == 0 && isMapped(nobody) {
-		l.outsider, l.uid, l.gid = nobody, nobody, nobody
+		l.become, l.root, l.uid, l.gid = true, mayMount(), nobody, nobody
 	}
-	n.launch = plan(l)
-	if n.image, err = memoryFile("grouse-sandbox", n.launch.image()); err != nil {
-		n.groups.close()
-		return nil, err
+	for _, l.probe = range []bool{true, false} {
+		n.launch = plan(l)
+		if n.image, err = memoryFile("grouse-sandbox", n.launch.image()); err != nil {
+			n.groups.close()
+			return nil, err
+		}
+		if !l.probe {
+			break
+		}
+		r, err := Run(context.Background(), n, trialFile(spec), nil)
+		n.image.Close()
+		if err == nil && !r.OK() {
+			err = grouse.Errorf(grouse.Unavailable, "no sandbox: its trial ended with %s %d", r.End, r.Code)
+		}
+		if err != nil {
+			n.groups.close()
+			return nil, err
+		}
 	}
 	return n, nil
 }
@@ -73,6 +87,13 @@ func isMapped(id int) bool {
 		}
 	}
 	return false
+}
+
+// mayMount reports whether this process has CAP_SYS_ADMIN.
+func mayMount() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // memoryFile returns an anonymous file with the bytes.
@@ -340,3 +361,11 @@ func endsWith(stderr []byte, words string) bool {
 }
 
 var _ Sandbox = (*Native)(nil)
+
+// trialFile is an empty file, for a spec that wants one.
+func trialFile(spec Spec) []byte {
+	if spec.File == "" {
+		return nil
+	}
+	return []byte{}
+}

@@ -32,10 +32,11 @@ const insideID = 1000
 type launch struct {
 	spec     Spec
 	mounts   []mountPoint
-	outsider int  // user and group id to become first; -1: stay who we are
-	uid, gid int  // who the sandbox's user is outside: the outsider, or the caller
+	root     bool // we are root and may mount: the root is made before the user namespace, so that every path is in reach
+	become   bool // become uid and gid first: we are root, the program's user is not
+	uid, gid int  // who the program's user is outside
 	cgroups  int  // how many cgroup.procs files there are
-	file     bool // whether a file is copied in
+	probe    bool // the program is nothing: everything before it is tried
 }
 
 // mountPoint is a path of the machine that a sandbox sees, read-only.
@@ -55,7 +56,15 @@ type mountPoint struct {
 func plan(l launch) *program {
 	p := &program{}
 	l.enter(p)
-	l.root(p)
+	if l.root {
+		p.call("make a mount namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNS)
+		l.newRoot(p)
+		l.newNamespaces(p)
+	} else {
+		l.newNamespaces(p)
+		l.newRoot(p)
+	}
+	l.file(p)
 	pollfds := make([]byte, 16)
 	binary.LittleEndian.PutUint16(pollfds[4:], unix.POLLIN)
 	binary.LittleEndian.PutUint32(pollfds[8:], cancelFD)
@@ -101,45 +110,57 @@ func plan(l launch) *program {
 	return p
 }
 
-// enter joins the cgroups, becomes nobody, and makes the namespaces.
+// enter joins the cgroups and closes what is not the sandbox's.
 func (l launch) enter(p *program) {
-	first := uintptr(firstFD)
 	zero := p.text("0")
-	for range l.cgroups {
-		p.call("enter the cgroup", unix.SYS_WRITE, first, zero, 1)
-		first++
+	for i := range l.cgroups {
+		p.call("enter the cgroup", unix.SYS_WRITE, uintptr(firstFD+i), zero, 1)
 	}
-	if l.file {
-		first++
-	}
-	// Whatever the caller left open by mistake, the cgroups too, ends here.
-	p.call("close inherited descriptors", unix.SYS_CLOSE_RANGE, first, math.MaxUint32, 0)
 	if l.cgroups > 0 {
-		p.call("close the cgroups", unix.SYS_CLOSE_RANGE, firstFD, uintptr(firstFD+l.cgroups-1), 0)
+		p.call("close the cgroups", unix.SYS_CLOSE_RANGE, firstFD, uintptr(l.fileFD()-1), 0)
 	}
-	if l.outsider >= 0 {
-		id := uintptr(l.outsider)
+	first := l.fileFD()
+	if l.spec.File != "" {
+		first++
+	}
+	p.call("close inherited descriptors", unix.SYS_CLOSE_RANGE, uintptr(first), math.MaxUint32, 0)
+	p.call("open /proc/self", unix.SYS_OPENAT, atCWD, p.text("/proc/self"), unix.O_PATH|unix.O_DIRECTORY)
+	p.ops[len(p.ops)-1].result = p.argument(0)
+	p.call("keep /proc/self", unix.SYS_DUP3, 0, procFD, unix.O_CLOEXEC)
+}
+
+// fileFD is the descriptor of the file that is copied in.
+func (l launch) fileFD() int { return firstFD + l.cgroups }
+
+// procFD is a folder of /proc that is opened before anything hides it: above
+// whatever a launch is given.
+const procFD = 64
+
+// newNamespaces leaves the machine: another user, and namespaces that belong to it.
+func (l launch) newNamespaces(p *program) {
+	if l.become {
 		p.call("leave all groups", unix.SYS_SETGROUPS, 0, 0)
-		p.call("become another group", unix.SYS_SETRESGID, id, id, id)
-		p.call("become another user", unix.SYS_SETRESUID, id, id, id)
+		p.call("become another group", unix.SYS_SETRESGID, uintptr(l.gid), uintptr(l.gid), uintptr(l.gid))
+		p.call("become another user", unix.SYS_SETRESUID, uintptr(l.uid), uintptr(l.uid), uintptr(l.uid))
 		p.call("open the process to itself", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)
 	}
 	p.call("make a user namespace", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 	p.call("make mount, network, IPC, UTS, cgroup and pid namespaces", unix.SYS_UNSHARE,
 		unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS|unix.CLONE_NEWCGROUP|unix.CLONE_NEWPID)
-	l.write(p, "/proc/self/setgroups", "deny")
-	l.write(p, "/proc/self/uid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.uid)+" 1")
-	l.write(p, "/proc/self/gid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.gid)+" 1")
+	l.write(p, "setgroups", "deny")
+	l.write(p, "uid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.uid)+" 1")
+	l.write(p, "gid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.gid)+" 1")
+	p.call("close", unix.SYS_CLOSE, procFD)
 	name := "sandbox"
 	p.call("set the host name", unix.SYS_SETHOSTNAME, p.text(name), uintptr(len(name)))
 }
 
-// write writes a small file of the kernel.
-func (l launch) write(p *program, path, text string) {
-	p.call("open "+path, unix.SYS_OPENAT, atCWD, p.text(path), unix.O_WRONLY|unix.O_CLOEXEC)
+// write writes a file of /proc/self.
+func (l launch) write(p *program, name, text string) {
+	p.call("open /proc/self/"+name, unix.SYS_OPENAT, procFD, p.text(name), unix.O_WRONLY|unix.O_CLOEXEC)
 	opened := len(p.ops) - 1
 	p.ops[opened].result = p.argument(0)
-	p.call("write "+path, unix.SYS_WRITE, 0, p.text(text), uintptr(len(text)))
+	p.call("write /proc/self/"+name, unix.SYS_WRITE, 0, p.text(text), uintptr(len(text)))
 }
 
 const (
@@ -154,9 +175,9 @@ const (
 	oldRoot = "/.old"
 )
 
-// root builds the file system: a tmpfs with what spec needs of the machine,
+// newRoot builds the file system: a tmpfs with what spec needs of the machine,
 // read-only, a few devices, and a writable /tmp.
-func (l launch) root(p *program) {
+func (l launch) newRoot(p *program) {
 	none := p.text("none")
 	mount := func(what, source, target, kind string, flags uintptr, data string) {
 		p.call(what, unix.SYS_MOUNT, p.text(source), p.text(target), p.text(kind), flags, p.text(data))
@@ -201,16 +222,23 @@ func (l launch) root(p *program) {
 	p.call("remove the old root's place", unix.SYS_UNLINKAT, atCWD, p.text(oldRoot), unix.AT_REMOVEDIR)
 	readOnly := p.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID, 0, 0, 0)
 	p.call("make the root read-only", unix.SYS_MOUNT_SETATTR, atCWD, p.text("/"), unix.AT_RECURSIVE, readOnly, 32)
-	mount("mount /tmp", "tmp", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV,
-		"mode=0700,size="+strconv.FormatInt(l.spec.Limits.Disk, 10)+",nr_inodes="+strconv.Itoa(l.spec.Limits.Files))
-	p.call("enter /tmp", unix.SYS_CHDIR, p.text("/tmp"))
-	if l.file {
-		file := uintptr(firstFD + l.cgroups)
-		p.call("make "+l.spec.File, unix.SYS_OPENAT, atCWD, p.text(l.spec.File), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
-		p.ops[len(p.ops)-1].result = p.argument(0)
-		p.call("copy "+l.spec.File, unix.SYS_SENDFILE, 0, file, 0, MaxFile)
-		p.call("close", unix.SYS_CLOSE, file)
+	options := "mode=0700,size=" + strconv.FormatInt(l.spec.Limits.Disk, 10) + ",nr_inodes=" + strconv.Itoa(l.spec.Limits.Files)
+	if l.root {
+		options += ",uid=" + strconv.Itoa(l.uid) + ",gid=" + strconv.Itoa(l.gid)
 	}
+	mount("mount /tmp", "tmp", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+}
+
+// file copies the program's file.
+func (l launch) file(p *program) {
+	p.call("enter /tmp", unix.SYS_CHDIR, p.text("/tmp"))
+	if l.spec.File == "" {
+		return
+	}
+	p.call("make "+l.spec.File, unix.SYS_OPENAT, atCWD, p.text(l.spec.File), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	p.ops[len(p.ops)-1].result = p.argument(0)
+	p.call("copy "+l.spec.File, unix.SYS_SENDFILE, 0, uintptr(l.fileFD()), 0, MaxFile)
+	p.call("close", unix.SYS_CLOSE, uintptr(l.fileFD()))
 }
 
 // program limits the program, filters its system calls and becomes it.
@@ -233,6 +261,10 @@ func (l launch) program(p *program) {
 	p.call("close on exec", unix.SYS_CLOSE_RANGE, statusFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	filter, length := filterBytes()
 	p.call("filter system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, p.words(uint64(length), uint64(p.bytes(filter))))
+	if l.probe {
+		p.call("exit", unix.SYS_EXIT_GROUP, 0)
+		return
+	}
 	p.call("execute "+l.spec.Args[0], unix.SYS_EXECVE, p.text(l.spec.Args[0]), p.strings(l.spec.Args), p.strings(l.spec.Env))
 }
 
