@@ -3,12 +3,15 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,11 +30,14 @@ type cgroups struct {
 	all  []*cgroup
 }
 
-// cgroup is one control group; in v1 a folder for each controller.
+// cgroup is one control group; in v1 a folder for each controller. A program is born
+// into it: to move a process is slow, and holds up every fork of the machine.
 type cgroup struct {
 	dirs   []string
-	procs  []*os.File // cgroup.procs of each, open for writing
-	counts [2]int64   // oom kills and refused processes before the program
+	dir    *os.File    // v2: what clone3 is given
+	thread chan func() // v1: runs on a thread that lives in the group, where its children are born
+	ended  chan struct{}
+	counts [2]int64 // oom kills and refused processes before the program
 }
 
 // cgroupEvents is what the kernel did to a program.
@@ -127,14 +133,6 @@ func (c *cgroups) level() string {
 	return "control groups v1"
 }
 
-// descriptors is how many files a launch is given to enter its group.
-func (c *cgroups) descriptors() int {
-	if c == nil {
-		return 0
-	}
-	return len(c.parents)
-}
-
 // take returns a group for a program.
 func (c *cgroups) take() (*cgroup, error) {
 	c.mu.Lock()
@@ -162,7 +160,7 @@ func (c *cgroups) put(g *cgroup) {
 // make makes a group with its limits.
 func (c *cgroups) make() (*cgroup, error) {
 	name := fmt.Sprintf("grouse-sandbox-%d-%d", os.Getpid(), groupNumber.Add(1))
-	memory, processes := strconv.FormatInt(c.limits.Memory, 10), strconv.Itoa(c.limits.Processes+inits)
+	memory, processes := strconv.FormatInt(c.limits.Memory, 10), strconv.Itoa(c.limits.Processes+inits+1) // and the thread
 	g := &cgroup{}
 	fail := func(err error) (*cgroup, error) {
 		g.remove()
@@ -188,12 +186,13 @@ func (c *cgroups) make() (*cgroup, error) {
 			return fail(err)
 		}
 	}
-	for _, dir := range g.dirs {
-		f, err := os.OpenFile(dir+"/cgroup.procs", os.O_WRONLY, 0)
-		if err != nil {
+	if c.v2 {
+		var err error
+		if g.dir, err = os.Open(g.dirs[0]); err != nil {
 			return fail(err)
 		}
-		g.procs = append(g.procs, f)
+	} else if err := g.startThread(); err != nil {
+		return fail(err)
 	}
 	c.mu.Lock()
 	c.all = append(c.all, g)
@@ -214,12 +213,80 @@ func (c *cgroups) close() {
 	c.all, c.idle = nil, nil
 }
 
+// startThread starts a thread that lives in the group.
+func (g *cgroup) startThread() error {
+	thread, ended := make(chan func()), make(chan struct{})
+	entered := make(chan error, 1)
+	onOwnThread(func() {
+		defer close(ended)
+		for _, dir := range g.dirs {
+			if err := os.WriteFile(dir+"/tasks", []byte(strconv.Itoa(unix.Gettid())), 0); err != nil {
+				entered <- err
+				return
+			}
+		}
+		entered <- nil
+		for f := range thread {
+			f()
+		}
+	})
+	if err := <-entered; err != nil {
+		<-ended
+		return err
+	}
+	g.thread, g.ended = thread, ended
+	return nil
+}
+
+// onOwnThread runs f on a thread that ends with it. It is never the process's first:
+// to the kernel that one's groups are the whole process's memory's.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		done := make(chan struct{})
+		go func() { // another thread, since this goroutine keeps the first
+			runtime.LockOSThread()
+			defer close(done)
+			f()
+		}()
+		<-done
+		runtime.UnlockOSThread() // the first thread must not end
+	}()
+}
+
+// start starts a command in the group.
+func (g *cgroup) start(cmd *exec.Cmd) error {
+	if g == nil {
+		return cmd.Start()
+	}
+	if g.dir != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(g.dir.Fd())
+		return cmd.Start()
+	}
+	result := make(chan error)
+	g.thread <- func() { result <- cmd.Start() }
+	return <-result
+}
+
 func (g *cgroup) remove() {
-	for _, f := range g.procs {
-		f.Close()
+	if g.dir != nil {
+		g.dir.Close()
+	}
+	if g.thread != nil {
+		close(g.thread)
+		<-g.ended
 	}
 	for _, dir := range g.dirs {
-		unix.Rmdir(dir) // it is empty unless a program still runs
+		for range 50 { // the thread, or a killed program, may have a moment to go
+			if unix.Rmdir(dir) != unix.EBUSY {
+				break
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func NewNative(spec Spec) (*Native, error) {
 	if n.groups, err = newCgroups(spec.Limits); err != nil {
 		return nil, err
 	}
-	l := launch{spec: spec, mounts: mounts, uid: os.Geteuid(), gid: os.Getegid(), cgroups: n.groups.descriptors()}
+	l := launch{spec: spec, mounts: mounts, uid: os.Geteuid(), gid: os.Getegid()}
 	if os.Geteuid() == 0 && isMapped(nobody) {
 		l.become, l.root, l.uid, l.gid = true, mayMount(), nobody, nobody
 	}
@@ -213,7 +213,6 @@ func (r *nativeRun) start(ctx context.Context, file []byte) (*Process, error) {
 		if r.group, err = n.groups.take(); err != nil {
 			return fail(err)
 		}
-		extra = append(extra, r.group.procs...)
 	}
 	if n.spec.File != "" {
 		f, err := memoryFile("program", file)
@@ -228,7 +227,7 @@ func (r *nativeRun) start(ctx context.Context, file []byte) (*Process, error) {
 		Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.image.Fd()), Args: []string{"grouse-sandbox"}, Env: []string{}, Dir: "/",
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, ExtraFiles: extra, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if err := r.cmd.Start(); err != nil {
+	if err := r.group.start(r.cmd); err != nil {
 		return fail(grouse.Errorf(grouse.Unavailable, "start a sandbox: %w", err))
 	}
 	stopWatching := context.AfterFunc(ctx, func() { r.kill(Cancelled) })

@@ -16,7 +16,7 @@ import (
 const (
 	statusFD = 3 // reports are written to it
 	cancelFD = 4 // its other end closes: the tree must die
-	firstFD  = 5 // cgroup.procs files, then the file that is copied in
+	fileFD   = 5 // the file that is copied in, if there is one
 )
 
 // Kinds of a report, its first word. A failed call's is 0.
@@ -35,7 +35,6 @@ type launch struct {
 	root     bool // we are root and may mount: the root is made before the user namespace, so that every path is in reach
 	become   bool // become uid and gid first: we are root, the program's user is not
 	uid, gid int  // who the program's user is outside
-	cgroups  int  // how many cgroup.procs files there are
 	probe    bool // the program is nothing: everything before it is tried
 }
 
@@ -110,27 +109,17 @@ func plan(l launch) *program {
 	return p
 }
 
-// enter joins the cgroups and closes what is not the sandbox's.
+// enter closes what is not the sandbox's.
 func (l launch) enter(p *program) {
-	zero := p.text("0")
-	for i := range l.cgroups {
-		p.call("enter the cgroup", unix.SYS_WRITE, uintptr(firstFD+i), zero, 1)
-	}
-	if l.cgroups > 0 {
-		p.call("close the cgroups", unix.SYS_CLOSE_RANGE, firstFD, uintptr(l.fileFD()-1), 0)
-	}
-	first := l.fileFD()
+	first := uintptr(fileFD)
 	if l.spec.File != "" {
 		first++
 	}
-	p.call("close inherited descriptors", unix.SYS_CLOSE_RANGE, uintptr(first), math.MaxUint32, 0)
+	p.call("close inherited descriptors", unix.SYS_CLOSE_RANGE, first, math.MaxUint32, 0)
 	p.call("open /proc/self", unix.SYS_OPENAT, atCWD, p.text("/proc/self"), unix.O_PATH|unix.O_DIRECTORY)
 	p.ops[len(p.ops)-1].result = p.argument(0)
 	p.call("keep /proc/self", unix.SYS_DUP3, 0, procFD, unix.O_CLOEXEC)
 }
-
-// fileFD is the descriptor of the file that is copied in.
-func (l launch) fileFD() int { return firstFD + l.cgroups }
 
 // procFD is a folder of /proc that is opened before anything hides it: above
 // whatever a launch is given.
@@ -151,7 +140,7 @@ func (l launch) newNamespaces(p *program) {
 	l.write(p, "uid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.uid)+" 1")
 	l.write(p, "gid_map", strconv.Itoa(insideID)+" "+strconv.Itoa(l.gid)+" 1")
 	p.call("close", unix.SYS_CLOSE, procFD)
-	name := "sandbox"
+	const name = "sandbox"
 	p.call("set the host name", unix.SYS_SETHOSTNAME, p.text(name), uintptr(len(name)))
 }
 
@@ -237,8 +226,8 @@ func (l launch) file(p *program) {
 	}
 	p.call("make "+l.spec.File, unix.SYS_OPENAT, atCWD, p.text(l.spec.File), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	p.ops[len(p.ops)-1].result = p.argument(0)
-	p.call("copy "+l.spec.File, unix.SYS_SENDFILE, 0, uintptr(l.fileFD()), 0, MaxFile)
-	p.call("close", unix.SYS_CLOSE, uintptr(l.fileFD()))
+	p.call("copy "+l.spec.File, unix.SYS_SENDFILE, 0, fileFD, 0, MaxFile)
+	p.call("close", unix.SYS_CLOSE, fileFD)
 }
 
 // program limits the program, filters its system calls and becomes it.
