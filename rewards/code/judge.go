@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/rewards"
@@ -55,9 +57,12 @@ func judgePairs(ctx context.Context, r runner, program string, pairs []Pair, eve
 	return v, nil
 }
 
-// function are the two sandboxes of a function test.
+// function judges function tests: by a sandbox for programs, one for each, and one
+// that tests' processes live in.
 type function struct {
-	program, tests sandbox.Sandbox
+	program sandbox.Sandbox
+	tests   *testers
+	patient time.Duration // for a verdict: the program's own limit comes first
 }
 
 // judge runs the tests in one process and the program in another, and carries what
@@ -66,40 +71,49 @@ type function struct {
 // tests that cannot be run whatever the program.
 func (f *function) judge(ctx context.Context, program, setup string, texts []string, entry string, every bool) (Verdict, error) {
 	v := Verdict{Total: len(texts)}
+	job := append([]byte{'J'}, appendValue(nil, []any{setup, texts, entry, every})...)
+	if len(job) > maxFrame {
+		return v, rewards.Fail(grouse.Errorf(grouse.Invalid, "the tests have %d bytes", len(job)).WithFix("tests are at most %d bytes", maxFrame))
+	}
 	p, err := f.program.Start(ctx, nil)
 	if err != nil {
 		return v, err
 	}
-	t, err := f.tests.Start(ctx, nil)
+	t, err := f.tests.take(job)
 	if err != nil {
 		p.Kill(sandbox.Cancelled)
 		p.Wait()
 		return v, err
 	}
-	result, talkErr := talk(p, t, program, setup, texts, entry, every)
-	// Whatever was said, both end here. A side that is still there did not end by itself.
+	var late atomic.Bool
+	timer := time.AfterFunc(f.patient, func() {
+		late.Store(true)
+		t.Kill(sandbox.TimedOut)
+	})
+	stop := context.AfterFunc(ctx, func() { t.Kill(sandbox.Cancelled) })
+	result, talkErr := talk(p, t, program, len(texts))
+	timer.Stop()
+	stop()
+	// Whatever was said, the program ends here. One that is still there did not end
+	// by itself.
 	if talkErr != errProgramGone {
 		p.Kill(sandbox.Cancelled)
 	}
-	programEnd, programErr := p.Wait()
-	if talkErr != errTestsGone {
-		t.Kill(sandbox.Cancelled)
-	}
-	testsEnd, testsErr := t.Wait()
-	if err := errors.Join(ctx.Err(), programErr, testsErr); err != nil {
+	ended, programErr := p.Wait()
+	f.tests.put(t)
+	if err := errors.Join(ctx.Err(), programErr); err != nil {
 		return v, err
 	}
 	var broken *brokenTests
 	switch {
 	case talkErr == nil:
 		v.Passed, v.Why = result.Passed, result.Why
-		return v, nil
 	case errors.As(talkErr, &broken):
 		return v, rewards.Fail(grouse.Errorf(grouse.Invalid, "the tests cannot be run: %s", broken.text).WithFix("mend the row's tests, or give what they need in the column setup"))
 	case talkErr == errProgramGone:
-		v.Why = how(programEnd)
-	case talkErr == errTestsGone:
-		v.Why = "the tests' process ended: " + how(testsEnd)
+		v.Why = how(ended)
+	case late.Load():
+		v.Why = "timeout in the tests"
 	default:
 		v.Why = talkErr.Error()
 	}
@@ -121,12 +135,10 @@ type programFailed struct{ text string }
 
 func (e *programFailed) Error() string { return e.text }
 
-// talk carries frames between the two processes until the tests have a result.
-func talk(p, t *sandbox.Process, program, setup string, texts []string, entry string, every bool) (Verdict, error) {
+// talk carries frames between the two processes until the tests, total of them, have
+// a result. The tests' process has its job.
+func talk(p *sandbox.Process, t *tester, program string, total int) (Verdict, error) {
 	var out Verdict
-	if err := writeFrame(t.Stdin, append([]byte{'J'}, appendValue(nil, []any{setup, texts, entry, every})...)); err != nil {
-		return out, errTestsGone
-	}
 	if err := writeFrame(p.Stdin, append([]byte{'P'}, appendValue(nil, program)...)); err != nil {
 		return out, errProgramGone
 	}
@@ -138,11 +150,7 @@ func talk(p, t *sandbox.Process, program, setup string, texts []string, entry st
 		return out, &programFailed{"the program cannot be loaded: " + exception(loaded)}
 	}
 	for {
-		frame, err := readFrame(t.Stdout)
-		if err != nil {
-			return out, errTestsGone
-		}
-		v, err := parseFrame(frame, fromTests)
+		frame, v, err := t.read()
 		if err != nil {
 			return out, errTestsGone
 		}
@@ -150,8 +158,11 @@ func talk(p, t *sandbox.Process, program, setup string, texts []string, entry st
 		case 'K':
 			text, _ := v.(string)
 			return out, &brokenTests{text}
+		case 'D':
+			text, _ := v.(string)
+			return out, &programFailed{"the tests' process ended: " + text}
 		case 'R':
-			return verdict(v, len(texts))
+			return verdict(v, total)
 		}
 		if err := writeFrame(p.Stdin, frame); err != nil {
 			return out, errProgramGone

@@ -158,11 +158,15 @@ func (r *Reward) open() error {
 	if f.program, err = start(limits, harness, "program"); err != nil {
 		return err
 	}
-	patient := limits
-	patient.Time += time.Second // the program's end comes first
-	if f.tests, err = start(patient, harness, "tests"); err != nil {
+	f.patient = limits.Time + time.Second
+	forever := limits
+	forever.Time = 10 * 365 * 24 * time.Hour // a job's time is f.patient
+	t, err := start(forever, harness, "tests")
+	if err != nil {
 		return err
 	}
+	f.tests = newTesters(t)
+	r.closers = append([]io.Closer{f.tests}, r.closers...) // before its sandbox
 	r.function = f
 	return nil
 }

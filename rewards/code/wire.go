@@ -34,11 +34,11 @@ const (
 )
 
 // Kinds of frames from the tests: N name, C call, G getattr, S setattr, I iter, X
-// next, R result, K broken tests; from the program: M no such name, Z no more, B call
+// next, R result, K broken tests, D the tests' process ended; from the program: M no such name, Z no more, B call
 // of a function of the tests'; from both: V value, E exception.
 const (
 	fromProgram = "VEMZB"
-	fromTests   = "NCGSIXVERK"
+	fromTests   = "NCGSIXVERKD"
 )
 
 // errWire is a frame that is not what it should be.
