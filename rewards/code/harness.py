@@ -402,6 +402,8 @@ def judge(wire, body):
     for i, code in enumerate(codes):
         try:
             exec(code, space)
+            if i == 0 and entry:
+                space[entry] = candidate  # whatever the setup made of the name
             if i == len(codes) - 1 and entry and callable(space.get("check")) and "check" in binds:
                 space["check"](candidate)
         except BaseException as e:
