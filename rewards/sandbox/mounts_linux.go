@@ -8,6 +8,13 @@ import (
 	"github.com/grouse-rl/grouse"
 )
 
+// mountPoint is a path of the machine that a sandbox sees, read-only.
+type mountPoint struct {
+	path string // where it appears
+	dir  bool
+	link string // not a mount but a symbolic link to this
+}
+
 // mountPoints resolves paths of this machine to what must be mounted: parents
 // before children, nothing twice, and symbolic links as links.
 func mountPoints(paths []string) ([]mountPoint, error) {

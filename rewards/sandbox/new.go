@@ -23,7 +23,11 @@ func New(kind string, spec Spec) (Sandbox, error) {
 		}
 		return n, nil
 	case KindBwrap, KindNsjail, KindGvisor:
-		return newExternal(kind, spec)
+		e, err := newExternal(kind, spec)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
 	}
 	return nil, grouse.Errorf(grouse.Invalid, "unknown sandbox %q", kind).WithFix("set sandbox to native, bwrap, nsjail, gvisor or http")
 }

@@ -25,9 +25,6 @@ const (
 	treeEnded    = 2 // from the supervisor: poll's result, init's wait status
 )
 
-// insideID is the user and group of the program, as it sees itself.
-const insideID = 1000
-
 // launch is what a plan depends on.
 type launch struct {
 	spec     Spec
@@ -36,13 +33,6 @@ type launch struct {
 	become   bool // become uid and gid first: we are root, the program's user is not
 	uid, gid int  // who the program's user is outside
 	probe    bool // the program is nothing: everything before it is tried
-}
-
-// mountPoint is a path of the machine that a sandbox sees, read-only.
-type mountPoint struct {
-	path string // where it appears
-	dir  bool
-	link string // not a mount but a symbolic link to this
 }
 
 // plan returns the system calls of a launch. Three processes come of it:
@@ -256,10 +246,6 @@ func (l launch) program(p *program) {
 	}
 	p.call("execute "+l.spec.Args[0], unix.SYS_EXECVE, p.text(l.spec.Args[0]), p.strings(l.spec.Args), p.strings(l.spec.Env))
 }
-
-// inits is how many processes of ours count against a sandbox's limit: the
-// supervisor and init, which belong to its user namespace.
-const inits = 2
 
 // describe lists a plan, a call a line, for tests and people.
 func (p *program) describe() string {

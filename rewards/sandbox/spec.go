@@ -117,3 +117,10 @@ type Result struct {
 
 // OK reports whether the program ended by itself with status 0.
 func (r *Result) OK() bool { return r.End == Exited && r.Code == 0 }
+
+// insideID is the user and group of the program, as it sees itself.
+const insideID = 1000
+
+// inits is how many processes of ours count against a sandbox's limit: the
+// supervisor and init, which belong to its user namespace.
+const inits = 2
