@@ -2,7 +2,7 @@
 # tests ask of it, "tests" runs the tests. They talk through the judge, which lets
 # nothing but data through (wire.go is the specification). The program's side is in
 # the program's hands; the tests' side must stand anything it may send.
-import sys, os
+import sys, os, builtins
 
 MOST = 16 << 20
 DEEP = 100
@@ -44,8 +44,9 @@ def count(n):
     return n.to_bytes(4, "little")
 
 
-def encode(out, v, handle, depth=0):
-    """Appends the encoding of v; what is not data goes through handle(v)."""
+def encode(out, v, handle, plain=(), depth=0):
+    """Appends the encoding of v; what is not data goes through handle(v). plain are
+    kinds of dict that are sent as a dict."""
     t = type(v)
     if depth > DEEP:
         raise ValueError("a value is nested too deeply")
@@ -70,19 +71,19 @@ def encode(out, v, handle, depth=0):
     elif t is list or t is tuple or t is set or t is frozenset:
         out.append((b"l" if t is list else b"t" if t is tuple else b"S" if t is set else b"Z") + count(len(v)))
         for x in v:
-            encode(out, x, handle, depth + 1)
-    elif t is dict:
+            encode(out, x, handle, plain, depth + 1)
+    elif t is dict or t in plain:
         out.append(b"d" + count(len(v)))
         for k, x in v.items():
-            encode(out, k, handle, depth + 1)
-            encode(out, x, handle, depth + 1)
+            encode(out, k, handle, plain, depth + 1)
+            encode(out, x, handle, plain, depth + 1)
     else:
         out.append(handle(v))
 
 
-def encoded(v, handle):
+def encoded(v, handle, plain=()):
     out = []
-    encode(out, v, handle)
+    encode(out, v, handle, plain)
     return b"".join(out)
 
 
@@ -110,6 +111,8 @@ def decode(b, at, handle):
         return b[at:at + n].decode("utf-8", "surrogatepass"), at + n
     if k == b"b":
         return b[at:at + n], at + n
+    if k == b"n":
+        return handle(k, b[at:at + n].decode()), at + n
     if k == b"d":
         d = {}
         for _ in range(n):
@@ -152,7 +155,13 @@ def program():
         return reference(b"h", n)
 
     def take(kind, n):
+        if kind == b"n":
+            return getattr(builtins, n)
         return things[n] if kind == b"h" else Callback(n)
+
+    def dicts():  # of the standard library; a counter equals the dict of its counts
+        c = sys.modules.get("collections")
+        return (c.Counter, c.OrderedDict, c.defaultdict) if c else ()
 
     class Callback:  # a function of the tests
         def __init__(self, number):
@@ -194,7 +203,7 @@ def program():
                     except StopIteration:
                         wire.send(b"Z", b"N")
                         continue
-                answer = encoded(out, give)
+                answer = encoded(out, give, dicts())
             except BaseException as e:
                 wire.send(b"E", encoded(described(e), give))
                 continue
@@ -203,7 +212,6 @@ def program():
             else:
                 wire.send(b"V", answer)
 
-    import builtins
     _, body = wire.receive()
     source, _ = decode(body, 0, take)
     module = type(sys)("solution")
@@ -237,7 +245,6 @@ def tests():
 
 
 def judge(wire, body):
-    import builtins
     functions = []  # of the tests, that were given to the program
     proxies = {}
 
@@ -254,6 +261,9 @@ def judge(wire, body):
         if type(v) is Proxy:
             return reference(b"h", number_of(v))
         if type(v) is type(give) or type(v) is type(len) or type(v) is type([].append) or isinstance(v, type):
+            name = getattr(v, "__name__", "")
+            if type(name) is str and getattr(builtins, name, None) is v:
+                return b"n" + count(len(name)) + name.encode()
             functions.append(v)
             return reference(b"x", len(functions) - 1)
         raise TypeError("the tests cannot pass a %s to the program" % type(v).__name__)
@@ -432,4 +442,5 @@ def judge(wire, body):
 
 if sys.path and sys.path[0] == "":
     del sys.path[0]
+builtins.exit = builtins.quit = sys.exit  # as the module site has it
 program() if sys.argv[1] == "program" else tests()

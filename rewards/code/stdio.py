@@ -1,6 +1,6 @@
 # Runs a program whose text comes first on stdin: 4 bytes of length, the text. What
 # follows is the program's input.
-import os, sys
+import builtins, os, sys
 
 
 def _exactly(n):
@@ -16,7 +16,8 @@ def _exactly(n):
 _code = compile(_exactly(int.from_bytes(_exactly(4), "little")).decode("utf-8", "replace"), "main.py", "exec", 0, True)
 if sys.path and sys.path[0] == "":
     del sys.path[0]
+builtins.exit = builtins.quit = sys.exit  # as the module site has it
 _space = sys.modules["__main__"].__dict__
-for _name in ("_exactly", "os", "sys", "_name"):
+for _name in ("_exactly", "builtins", "os", "sys", "_name"):
     _space.pop(_name, None)
 exec(_space.pop("_code"), _space)

@@ -21,6 +21,7 @@ import (
 //	s b count bytes  str (UTF-8, lone surrogates encoded as such), bytes
 //	l t S Z count    list, tuple, set, frozenset, and their values
 //	d count          dict, and its keys and values in turn
+//	n count bytes    a builtin of Python's by its name, from the tests only
 //	h x 8 bytes      a thing of the program's, a function of the tests'
 //
 // Nothing else exists: no code, no type of the program's, no reference that could
@@ -91,7 +92,7 @@ func parseFrame(frame []byte, kinds string) (any, error) {
 	if len(frame) == 0 || strings.IndexByte(kinds, frame[0]) < 0 {
 		return nil, fmt.Errorf("%w: kind %.1q", errWire, frame)
 	}
-	p := parser{rest: frame[1:], nodes: maxNodes}
+	p := parser{rest: frame[1:], nodes: maxNodes, names: kinds == fromTests}
 	v, err := p.value(0, false)
 	if err == nil && len(p.rest) > 0 {
 		err = fmt.Errorf("%w: %d bytes too many", errWire, len(p.rest))
@@ -101,7 +102,8 @@ func parseFrame(frame []byte, kinds string) (any, error) {
 
 type parser struct {
 	rest  []byte
-	nodes int // that may still come
+	nodes int  // that may still come
+	names bool // builtins may come
 }
 
 func (p *parser) take(n int) ([]byte, error) {
@@ -150,6 +152,10 @@ func (p *parser) value(depth int, hashable bool) (any, error) {
 		}
 		return reference{kind, binary.LittleEndian.Uint64(b)}, nil
 	case 'i', 's', 'b', 'l', 't', 'S', 'Z', 'd':
+	case 'n':
+		if !p.names {
+			return nil, fmt.Errorf("%w: a builtin", errWire)
+		}
 	default:
 		return nil, fmt.Errorf("%w: value of kind %q", errWire, kind)
 	}
@@ -158,7 +164,7 @@ func (p *parser) value(depth int, hashable bool) (any, error) {
 	}
 	n := int(binary.LittleEndian.Uint32(b))
 	switch kind {
-	case 'i', 's', 'b':
+	case 'i', 's', 'b', 'n':
 		b, err := p.take(n)
 		if err != nil {
 			return nil, err

@@ -19,7 +19,7 @@ type mountPoint struct {
 // before children, nothing twice, and symbolic links as links.
 func mountPoints(paths []string) ([]mountPoint, error) {
 	var out []mountPoint
-	seen := map[string]bool{}
+	seen, linked := map[string]bool{}, map[string]bool{}
 	var add func(path string, depth int) error
 	add = func(path string, depth int) error {
 		path = filepath.Clean(path)
@@ -41,8 +41,8 @@ func mountPoints(paths []string) ([]mountPoint, error) {
 				if err != nil {
 					return grouse.Errorf(grouse.NotFound, "the sandbox is to show %s: %w", path, err)
 				}
-				if !seen[dir] {
-					seen[dir] = true
+				if !linked[dir] {
+					linked[dir] = true
 					out = append(out, mountPoint{path: dir, link: target})
 				}
 				return add(filepath.Join(target, path[len(dir):]), depth+1)
@@ -57,7 +57,10 @@ func mountPoints(paths []string) ([]mountPoint, error) {
 			if err != nil {
 				return grouse.Errorf(grouse.NotFound, "the sandbox is to show %s: %w", path, err)
 			}
-			out = append(out, mountPoint{path: path, link: target})
+			if !linked[path] {
+				linked[path] = true
+				out = append(out, mountPoint{path: path, link: target})
+			}
 			return add(target, depth+1)
 		}
 		if !info.IsDir() && !info.Mode().IsRegular() {
