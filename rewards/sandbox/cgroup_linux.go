@@ -46,16 +46,16 @@ type cgroupEvents struct{ oom, processes bool }
 // groupNumber makes names unique in this process.
 var groupNumber atomic.Int64
 
-// newCgroups finds where groups can be made, and proves it by making one. That
-// there is none is no error: the other limits hold.
-func newCgroups(limits Limits) (*cgroups, error) {
+// newCgroups finds where groups can be made, and proves it by making one; nil if
+// nowhere, and then other limits hold.
+func newCgroups(limits Limits) *cgroups {
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	for _, c := range cgroupParents(string(own), string(mounts)) {
 		c.limits = limits
@@ -64,9 +64,9 @@ func newCgroups(limits Limits) (*cgroups, error) {
 			continue
 		}
 		c.put(g)
-		return c, nil
+		return c
 	}
-	return nil, nil
+	return nil
 }
 
 // cgroupParents returns the candidates, the best first: v2 with both controllers,

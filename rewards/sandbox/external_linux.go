@@ -25,9 +25,10 @@ type External struct {
 	kind   string
 	spec   Spec
 	mounts []mountPoint
-	tool   string // its path
-	prlim  string // util-linux's prlimit, for what bubblewrap does not limit
-	dir    string // of files that programs bring, and of gVisor's bundles
+	tool   string   // its path
+	prlim  string   // util-linux's prlimit, for what bubblewrap does not limit
+	groups *cgroups // nil: this machine lets us have none
+	dir    string   // of files that programs bring, and of gVisor's bundles
 	count  atomic.Int64
 }
 
@@ -56,7 +57,16 @@ func newExternal(kind string, spec Spec) (*External, error) {
 			return nil, grouse.Errorf(grouse.NotFound, "sandbox %s: %w", kind, err).WithFix("apt install util-linux")
 		}
 	}
+	e.groups = newCgroups(spec.Limits)
+	if err := countsProcesses(e.groups); err != nil {
+		return nil, err
+	}
+	if e.groups == nil && kind == KindGvisor {
+		return nil, grouse.Errorf(grouse.Unavailable, "no sandbox: gVisor does not limit processes without a control group").
+			WithFix("let grouse make control groups with the controllers memory and pids, or set sandbox: native")
+	}
 	if e.dir, err = os.MkdirTemp("", "grouse-sandbox-"); err != nil {
+		e.groups.close()
 		return nil, fmt.Errorf("sandbox %s: %w", kind, err)
 	}
 	if err := e.try(); err != nil {
@@ -112,20 +122,18 @@ func cutLine(b []byte) (line, rest []byte, ok bool) {
 
 // Level says in words how programs are isolated.
 func (e *External) Level() string {
-	switch e.kind {
-	case KindBwrap:
-		return "bubblewrap (no filter of system calls; memory is watched)"
-	case KindNsjail:
-		return "nsjail (memory is watched)"
-	}
-	return "gVisor (memory is watched)"
+	level := map[string]string{KindBwrap: "bubblewrap (no filter of system calls), ", KindNsjail: "nsjail, ", KindGvisor: "gVisor, "}[e.kind]
+	return level + e.groups.level()
 }
 
 // Limits returns the limits in force.
 func (e *External) Limits() Limits { return e.spec.Limits }
 
 // Close removes its files.
-func (e *External) Close() error { return os.RemoveAll(e.dir) }
+func (e *External) Close() error {
+	e.groups.close()
+	return os.RemoveAll(e.dir)
+}
 
 // Start starts a program.
 func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
@@ -136,8 +144,12 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 		return nil, grouse.Errorf(grouse.Invalid, "a file of %d bytes for a sandbox whose file is %q", len(file), e.spec.File).WithFix("files are at most %d bytes", MaxFile)
 	}
 	work := filepath.Join(e.dir, strconv.FormatInt(e.count.Add(1), 10))
+	var group *cgroup
 	fail := func(err error) (*Process, error) {
 		os.RemoveAll(work)
+		if group != nil {
+			e.groups.put(group)
+		}
 		return nil, grouse.Errorf(grouse.Unavailable, "start a sandbox: %w", err)
 	}
 	if err := os.Mkdir(work, 0o755); err != nil {
@@ -170,7 +182,14 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 		return fail(err)
 	}
 	cmd.Stdout = stdout
-	err = cmd.Start()
+	if e.groups != nil {
+		if group, err = e.groups.take(); err != nil {
+			out.Close()
+			stdout.Close()
+			return fail(err)
+		}
+	}
+	err = group.start(cmd)
 	stdout.Close()
 	if err != nil {
 		out.Close()
@@ -189,7 +208,10 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 	}
 	timer := time.AfterFunc(e.spec.Limits.Time, func() { kill(TimedOut) })
 	stop := context.AfterFunc(ctx, func() { kill(Cancelled) })
-	unwatch := watchMemory(cmd.Process.Pid, e.spec.Limits.Memory, func() { kill(OutOfMemory) })
+	unwatch := func() {}
+	if group == nil {
+		unwatch = watchMemory(cmd.Process.Pid, e.spec.Limits.Memory, func() { kill(OutOfMemory) })
+	}
 	return &Process{Stdin: in, Stdout: out, Kill: kill, wait: func() (Result, error) {
 		err := cmd.Wait()
 		timer.Stop()
@@ -197,6 +219,11 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 		unwatch()
 		once.Do(func() {}) // whatever was not killed has ended by itself
 		os.RemoveAll(work)
+		var events cgroupEvents
+		if group != nil {
+			events = group.events()
+			e.groups.put(group)
+		}
 		r := Result{Stderr: stderr.bytes(), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 		mu.Lock()
 		defer mu.Unlock()
@@ -217,7 +244,7 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 		} else if r.Code > 128 { // how each of them reports a signal
 			r.End, r.Code = Signaled, r.Code-128
 		}
-		if !r.OK() && saysNoMemory(r.Stderr) {
+		if events.oom || !r.OK() && saysNoMemory(r.Stderr) {
 			r.End = OutOfMemory
 		}
 		return r, nil

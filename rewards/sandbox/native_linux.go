@@ -34,17 +34,22 @@ func NewNative(spec Spec) (*Native, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
+	return newNative(spec, newCgroups(spec.Limits))
+}
+
+// newNative is NewNative with control groups, or nil.
+func newNative(spec Spec, groups *cgroups) (*Native, error) {
 	mounts, err := mountPoints(spec.ReadOnly)
 	if err != nil {
+		groups.close()
 		return nil, err
 	}
-	n := &Native{spec: spec}
-	if n.groups, err = newCgroups(spec.Limits); err != nil {
-		return nil, err
-	}
+	n := &Native{spec: spec, groups: groups}
 	l := launch{spec: spec, mounts: mounts, uid: os.Geteuid(), gid: os.Getegid()}
 	if os.Geteuid() == 0 && isMapped(nobody) {
 		l.become, l.root, l.uid, l.gid = true, mayMount(), nobody, nobody
+	} else if err := countsProcesses(groups); err != nil {
+		return nil, err
 	}
 	for _, l.probe = range []bool{true, false} {
 		n.launch = plan(l)
@@ -86,6 +91,16 @@ func isMapped(id int) bool {
 		}
 	}
 	return false
+}
+
+// countsProcesses refuses where nothing would bound the number of a program's
+// processes: the kernel does not apply that limit to its own root.
+func countsProcesses(groups *cgroups) error {
+	if groups == nil && os.Geteuid() == 0 {
+		return grouse.Errorf(grouse.Unavailable, "no sandbox: root's processes are not limited without a control group").
+			WithFix("run grouse as an ordinary user, or let it make control groups with the controllers memory and pids (mount /sys/fs/cgroup writable)")
+	}
+	return nil
 }
 
 // mayMount reports whether this process has CAP_SYS_ADMIN.

@@ -18,18 +18,32 @@ import (
 // test fails, with the reason.
 func shell(t testing.TB, kind string, limits Limits) Sandbox {
 	t.Helper()
+	s, err := open(kind, limits)
+	if err != nil {
+		t.Fatalf("%v\n→ %s", err, grouse.FixOf(err))
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// ungrouped is our launcher without control groups.
+const ungrouped = "ungrouped"
+
+func open(kind string, limits Limits) (Sandbox, error) {
 	var shown []string
 	for _, p := range []string{"/bin", "/lib", "/lib64", "/usr", "/etc/alternatives"} {
 		if _, err := os.Stat(p); err == nil {
 			shown = append(shown, p)
 		}
 	}
-	s, err := New(kind, Spec{Args: []string{"/bin/sh", "main.sh"}, File: "main.sh", Env: []string{"PATH=/usr/bin:/bin"}, ReadOnly: shown, Limits: limits})
-	if err != nil {
-		t.Fatalf("%v\n→ %s", err, grouse.FixOf(err))
+	spec := Spec{Args: []string{"/bin/sh", "main.sh"}, File: "main.sh", Env: []string{"PATH=/usr/bin:/bin"}, ReadOnly: shown, Limits: limits}
+	if kind != ungrouped {
+		return New(kind, spec)
 	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	if err := spec.validate(); err != nil {
+		return nil, err
+	}
+	return newNative(spec, nil)
 }
 
 // suite is what every kind of sandbox must do.
@@ -63,9 +77,6 @@ func suite(t *testing.T, kind string) {
 		{"interfaces", "for f in /sys/class/net/*; do echo $f; done", Exited, 0, "/sys/class/net/*\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if kind == KindBwrap && c.name == "memory" {
-				t.Log("bubblewrap limits no memory of a tree: the watch does")
-			}
 			s := shell(t, kind, Limits{Time: 2 * time.Second, Memory: 128 << 20, AddressSpace: -1, Output: 1 << 20})
 			start := time.Now()
 			r, err := Run(context.Background(), s, []byte(c.script), []byte("in\n"))
@@ -83,7 +94,27 @@ func suite(t *testing.T, kind string) {
 	}
 	t.Run("fork bomb", func(t *testing.T) {
 		s := shell(t, kind, Limits{Time: time.Second})
+		most := make(chan int)
+		stop := make(chan struct{})
+		go func() { // what it is allowed, and what others start meanwhile
+			n := 0
+			for {
+				entries, _ := os.ReadDir("/proc")
+				n = max(n, len(entries))
+				select {
+				case <-stop:
+					most <- n
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}()
+		before, _ := os.ReadDir("/proc")
 		r, err := Run(context.Background(), s, []byte("f() { f | f; }; f; sleep 9"), nil)
+		close(stop)
+		if n := <-most - len(before); n > 64+200 {
+			t.Errorf("%d processes at one time", n)
+		}
 		if err != nil || r.OK() {
 			t.Errorf("%s %d, %v", r.End, r.Code, err)
 		}
@@ -111,6 +142,8 @@ func suite(t *testing.T, kind string) {
 }
 
 func TestNative(t *testing.T) { suite(t, KindNative) }
+
+func TestNativeWithoutControlGroups(t *testing.T) { suite(t, ungrouped) }
 
 // TestBubblewrap runs where the tool is: it is an option, not a need of grouse's.
 func TestBubblewrap(t *testing.T) {
