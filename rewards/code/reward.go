@@ -168,7 +168,23 @@ func (r *Reward) open() error {
 	f.tests = newTesters(t)
 	r.closers = append([]io.Closer{f.tests}, r.closers...) // before its sandbox
 	r.function = f
-	return nil
+	return r.try()
+}
+
+// try judges two programs that are right: an interpreter that does not start in the
+// sandbox must not look like programs that are wrong.
+func (r *Reward) try() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	v, err := judgePairs(ctx, r.stdio, "print(input())", []Pair{{"ok\n", "ok\n"}}, false)
+	if err == nil && v.OK() {
+		v, err = r.function.judge(ctx, "def f(x): return x", "", []string{"assert f(1) == 1"}, "", false)
+	}
+	if err == nil && !v.OK() {
+		err = grouse.Errorf(grouse.Unavailable, "%s does not work inside the sandbox: %s", r.o.Python, v.Why).
+			WithFix("show it what it lacks with read_only: [PATH], give it more time or memory, or set python to another interpreter")
+	}
+	return err
 }
 
 func (r *Reward) sandbox(spec sandbox.Spec) (sandbox.Sandbox, error) {

@@ -241,11 +241,11 @@ func (e *External) Start(ctx context.Context, file []byte) (*Process, error) {
 		ws := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		if r.End, r.Code = Exited, ws.ExitStatus(); ws.Signaled() {
 			r.End, r.Code = Signaled, int(ws.Signal())
-		} else if r.Code > 128 { // how each of them reports a signal
+		} else if r.Code > 128 && r.Code <= 128+64 { // how each of them reports a signal
 			r.End, r.Code = Signaled, r.Code-128
 		}
 		if events.oom || !r.OK() && saysNoMemory(r.Stderr) {
-			r.End = OutOfMemory
+			r.End, r.Code = OutOfMemory, 0
 		}
 		return r, nil
 	}}, nil

@@ -348,9 +348,9 @@ func (r *nativeRun) result(reports []byte, waitErr error) (Result, error) {
 		if out.End == Signaled || out.Code != 0 {
 			switch {
 			case saysNoMemory(out.Stderr):
-				out.End = OutOfMemory
+				out.End, out.Code = OutOfMemory, 0
 			case events.processes || saysNoProcess(out.Stderr):
-				out.End = TooManyTasks
+				out.End, out.Code = TooManyTasks, 0
 			}
 		}
 	}
