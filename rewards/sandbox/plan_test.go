@@ -5,8 +5,11 @@ package sandbox
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,7 +79,46 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// run executes a filter as the kernel does.
+// TestLauncher: calls in order, results that become arguments, a child that goes
+// another way, a failure that may be and one that may not.
+func TestLauncher(t *testing.T) {
+	var p program
+	p.call("close", unix.SYS_CLOSE, 77).mayFail = true
+	p.call("copy", unix.SYS_DUP, 1)
+	p.ops[1].result = p.argument(0)
+	p.call("write", unix.SYS_WRITE, 0, p.text("hello\n"), 6)
+	p.call("fork", unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0)
+	p.call("wait", unix.SYS_WAIT4, anyChild, 0, 0, 0)
+	p.call("fail", unix.SYS_CHDIR, p.text("/no/such/folder"))
+	p.call("not reached", unix.SYS_WRITE, 1, p.text("no"), 2)
+	p.ops[3].child = len(p.ops) + 1
+	p.call("write in the child", unix.SYS_WRITE, 1, p.text("child\n"), 6)
+	p.call("exit", unix.SYS_EXIT_GROUP, 0)
+	file := filepath.Join(t.TempDir(), "launcher")
+	if err := os.WriteFile(file, p.image(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file)
+	cmd.ExtraFiles = []*os.File{write}
+	out, err := cmd.Output()
+	write.Close()
+	report, _ := io.ReadAll(read)
+	if string(out) != "hello\nchild\n" || cmd.ProcessState.ExitCode() != 125 {
+		t.Errorf("%q, %v", out, err)
+	}
+	if len(report) != 24 {
+		t.Fatalf("report of %d bytes", len(report))
+	}
+	if what, errno := p.failure(binary.LittleEndian.Uint64(report[8:]), binary.LittleEndian.Uint64(report[16:])); what != "fail" || unix.Errno(errno) != unix.ENOENT {
+		t.Errorf("%q failed with %v", what, unix.Errno(errno))
+	}
+}
+
+// runFilter executes a filter as the kernel does.
 func runFilter(f []unix.SockFilter, arch, number uint32, args [6]uint64) uint32 {
 	load := func(k uint32) uint32 {
 		switch {
