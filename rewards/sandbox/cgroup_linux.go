@@ -59,6 +59,7 @@ func newCgroups(limits Limits) *cgroups {
 	}
 	for _, c := range cgroupParents(string(own), string(mounts)) {
 		c.limits = limits
+		c.sweep()
 		g, err := c.make()
 		if err != nil {
 			continue
@@ -122,6 +123,26 @@ func cgroupParents(own, mountinfo string) []*cgroups {
 	return out
 }
 
+// groupPrefix begins the name of every group: the prefix, our pid, a number.
+const groupPrefix = "grouse-sandbox-"
+
+// sweep removes the groups of processes that are gone without having done so.
+func (c *cgroups) sweep() {
+	for _, parent := range c.parents {
+		entries, err := os.ReadDir(parent)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			rest, ok := strings.CutPrefix(e.Name(), groupPrefix)
+			pid, _, _ := strings.Cut(rest, "-")
+			if _, err := os.Stat("/proc/" + pid); ok && pid != "" && os.IsNotExist(err) {
+				unix.Rmdir(filepath.Join(parent, e.Name())) // fails while a program is in it
+			}
+		}
+	}
+}
+
 // level says what is limited by whom.
 func (c *cgroups) level() string {
 	switch {
@@ -159,7 +180,7 @@ func (c *cgroups) put(g *cgroup) {
 
 // make makes a group with its limits.
 func (c *cgroups) make() (*cgroup, error) {
-	name := fmt.Sprintf("grouse-sandbox-%d-%d", os.Getpid(), groupNumber.Add(1))
+	name := fmt.Sprintf(groupPrefix+"%d-%d", os.Getpid(), groupNumber.Add(1))
 	memory, processes := strconv.FormatInt(c.limits.Memory, 10), strconv.Itoa(c.limits.Processes+inits+1) // and the thread
 	g := &cgroup{}
 	fail := func(err error) (*cgroup, error) {
