@@ -145,23 +145,31 @@ func (r *Reward) open() error {
 		return err
 	}
 	shown := append(append(append(present(libraries...), python.Paths...), python.Site...), o.ReadOnly...)
-	start := func(limits sandbox.Limits, script string, args ...string) (sandbox.Sandbox, error) {
-		argv, env := python.command(script, args...)
+	pairs, err := python.compiled("stdio.py", stdio)
+	if err != nil {
+		return err
+	}
+	functions, err := python.compiled("harness.py", harness)
+	if err != nil {
+		return err
+	}
+	start := func(limits sandbox.Limits, code string, args ...string) (sandbox.Sandbox, error) {
+		argv, env := python.command(code, args...)
 		return r.sandbox(sandbox.Spec{Args: argv, Env: env, ReadOnly: shown, Limits: limits})
 	}
-	s, err := start(limits, stdio)
+	s, err := start(limits, pairs)
 	if err != nil {
 		return err
 	}
 	r.stdio = scripted{s}
 	f := &function{}
-	if f.program, err = start(limits, harness, "program"); err != nil {
+	if f.program, err = start(limits, functions, "program"); err != nil {
 		return err
 	}
 	f.patient = limits.Time + time.Second
 	forever := limits
 	forever.Time = 10 * 365 * 24 * time.Hour // a job's time is f.patient
-	t, err := start(forever, harness, "tests")
+	t, err := start(forever, functions, "tests")
 	if err != nil {
 		return err
 	}
