@@ -12,6 +12,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/devserver"
 	"github.com/grouse-rl/grouse/internal/durable"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
+	"github.com/grouse-rl/grouse/rewards/sandbox"
 )
 
 type doctorCmd struct{}
@@ -56,6 +57,16 @@ func (*doctorCmd) Run(a *app) error {
 	default:
 		say(false, "server", err.Error(), grouse.FixOf(err))
 	}
+	found := ""
+	box, err := sandbox.New(sandbox.KindNative, sandbox.Spec{Args: []string{"/bin/true"}})
+	if err == nil {
+		found = box.Level()
+		err = box.Close()
+	}
+	if err != nil {
+		found = fmt.Sprintf("none, which only the reward code needs: %v; %s", err, grouse.FixOf(err))
+	}
+	say(true, "sandbox", found, "")
 	if bad > 0 {
 		return exitError(exitEnvironment)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/grouse-rl/grouse/rewards"
+	"github.com/grouse-rl/grouse/rewards/code"
 	"github.com/grouse-rl/grouse/rewards/exec"
 	"github.com/grouse-rl/grouse/rewards/format"
 	"github.com/grouse-rl/grouse/rewards/http"
@@ -63,6 +64,8 @@ func With(judges Judges) *rewards.Registry {
 			Usage: "{use: json_schema, schema: {...}, column: COLUMN, fenced: true}"},
 		{Name: "rubric", New: func(p map[string]any) (rewards.Reward, error) { return rubric.NewReward(p, judges) }, Deadline: 10 * time.Minute,
 			Doc: "a judge's marks on a rubric, weighed, from 0 to 1", Usage: "{use: rubric, judge: {engine: openai, url: URL, model: NAME, api_key_env: NAME}, items: [...], column: rubric, reference: COLUMN, votes: 1, attempts: 3, concurrency: 8, max_questions: 0, memo: DIR}"},
+		{Name: "code", New: code.NewReward, Deadline: 10 * time.Minute, Doc: "1 if the program passes the row's tests (asserts, check(candidate), or input and output), each program in a sandbox of its own, else 0",
+			Usage: "{use: code, tests: tests, entry_point: entry_point, setup: setup, prefix: COLUMN, score: all|share, python: python3, site_packages: false, command: [PROGRAM, FILE], file: FILE, language: python, read_only: [PATH], sandbox: native|bwrap|nsjail|gvisor|http, url: URL, time_limit: 5, memory_mb: 512, processes: 64, disk_mb: 64, output_mb: 10, parallel: 0}"},
 		{Name: "python", New: python.NewReward, Doc: "a Python function of TRL's or verl's signature, unchanged, in a process of its own",
 			Usage: "{use: python, file: FILE.py, function: NAME, style: auto|trl|verl, python: python3, memory_mb: 4096, workers: 1}"},
 		{Name: "exec", New: exec.NewReward, Doc: "a command: one JSON line in, one out",
