@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -65,7 +66,14 @@ type app struct {
 	stderr io.Writer
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	// Nearly all memory is buffers that live long and hold no pointers: to collect
+	// often costs little, to wait until the heap has doubled costs the machine.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is main without the process.
 func run(args []string, stdout, stderr io.Writer) int {
