@@ -1,7 +1,9 @@
 package math
 
 import (
+	"math/big"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -29,50 +31,67 @@ type parsed struct {
 	rows        int
 	ops         string // of formOrder: '<' and 'l' (<=), between the items
 	percent     bool
-	base        string // of 13_8: "13_8"
+	base        string  // of 13_8: "13_8"
+	bare        *expr   // of an expression with degrees: the same without them
+	plain       string  // of formText: what is compared
+	unique      bool    // of formList: braces were written, what is there twice counts once
+	bound       bool    // of formTuple: an interval that was written as an inequality
+	label       string  // of x = 5: "x"
+	equation    *parsed // of y = 2x + 3, which is read as 2x + 3: both sides
 }
 
 // Bounds of structures.
 const (
-	maxItems  = 200
+	maxItems  = 100
 	maxNested = 8
 )
 
+// name matches what stands alone on a side of an equation.
+const name = `(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?'?`
+
 var (
-	nameOf    = regexp.MustCompile(`^\s*(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?'?\s*(?:\([a-z](?:\s*,\s*[a-z])*\))?\s*$`)
-	basedForm = regexp.MustCompile(`^\s*-?\d+_\{?\d+\}?\s*$`)
+	nameOf    = regexp.MustCompile(`^\s*(?:` + name + `(?:\^\{?-1\}?)?\s*\{?\s*(?:\(\s*` + name + `(?:\s*,\s*` + name + `)*\s*\))?\s*\}?|\(\s*` + name + `(?:\s*,\s*` + name + `)+\s*\))\s*$`)
+	reals     = regexp.MustCompile(`^\s*(?:\\math(?:bb|bf)\s*\{?\s*R\s*\}?|\\R|ℝ|all real numbers)\s*$`)
+	either    = regexp.MustCompile(`\s+or\s+|\\(?:lor|vee)\b`)
+	basedForm = regexp.MustCompile(`^\s*-?\d+_\{?\(?\d+\)?\}?\s*$`)
 	connector = regexp.MustCompile(`\s+(?:and|or)\s+|;|,\s*(?:and|or)\s+`)
-	matrixEnv = regexp.MustCompile(`^\s*\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]*\}\s*$`)
+	matrixEnv = regexp.MustCompile(`^([^&]*?)\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]*\}\s*$`)
 )
 
-// read parses an answer.
-func read(s string) *parsed {
-	if len(s) > maxLength {
-		return &parsed{form: formText, text: s}
-	}
-	return readClean(clean(s), 0)
-}
+// textOf is what is no mathematics.
+func textOf(s string) *parsed { return &parsed{form: formText, text: s, plain: asText(s)} }
 
+// readClean parses what clean returned.
 func readClean(s string, depth int) *parsed {
 	s = strings.TrimSpace(s)
-	out := &parsed{form: formText, text: s}
 	if s == "" || depth > maxNested {
-		return out
+		return textOf(s)
 	}
-	if m := matrixEnv.FindStringSubmatch(strings.ReplaceAll(s, "\n", " ")); m != nil {
-		return readMatrix(s, m[2], depth)
+	if strings.Contains(s, `\begin`) {
+		if m := readMatrix(s, depth); m != nil {
+			return m
+		}
+	}
+	s = turned(s)
+	if reals.MatchString(s) {
+		s = `(-\infty,\infty)`
 	}
 	if strings.Contains(s, `\pm`) || strings.Contains(s, `\mp`) {
 		plus := strings.NewReplacer(`\pm`, "+", `\mp`, "-").Replace(s)
 		minus := strings.NewReplacer(`\pm`, "-", `\mp`, "+").Replace(s)
 		return list(s, readClean(plus, depth+1), readClean(minus, depth+1))
 	}
-	s = connector.ReplaceAllString(s, ",")
+	or := either.MatchString(s)
+	s = connector.ReplaceAllString(either.ReplaceAllString(s, ","), ",")
 	if parts := splitTop(s, `\cup`); len(parts) > 1 {
 		return collect(s, formUnion, parts, depth)
 	}
 	if parts := splitTop(s, ","); len(parts) > 1 {
-		return flatten(collect(s, formList, parts, depth))
+		l := flatten(collect(s, formList, parts, depth))
+		if or && !slices.ContainsFunc(l.items, func(p *parsed) bool { return !p.bound }) {
+			l.form = formUnion // x < 1 or x > 4
+		}
+		return l
 	}
 	if inner, ok := enclosed(s, '\x01', '\x02'); ok {
 		return readSet(s, inner, depth)
@@ -83,17 +102,38 @@ func readClean(s string, depth int) *parsed {
 	if t := readTuple(s, depth); t != nil {
 		return t
 	}
+	return readValue(s)
+}
+
+// readValue reads an expression, with a percent sign or a base.
+func readValue(s string) *parsed {
+	body, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	e := parseExpr(body)
+	if e == nil {
+		return textOf(s)
+	}
+	out := &parsed{form: formExpr, text: s, expr: e, percent: percent}
 	if basedForm.MatchString(s) {
-		out.base = strings.NewReplacer("{", "", "}", "", " ", "").Replace(s)
+		out.base = strings.NewReplacer("{", "", "}", "", " ", "", "(", "", ")", "").Replace(s)
 	}
-	body := strings.TrimSpace(s)
-	if t := strings.TrimSuffix(body, "%"); t != body {
-		out.percent, body = true, t
-	}
-	if out.expr = parseExpr(body); out.expr != nil {
-		out.form = formExpr
+	if strings.Contains(body, degree) {
+		out.bare = parseExpr(strings.ReplaceAll(body, degree, " "))
 	}
 	return out
+}
+
+// turned writes the intervals [0,1[ and ]0,1] with parentheses.
+func turned(s string) string {
+	if len(s) < 3 || (s[0] != ']' && s[len(s)-1] != '[') || strings.ContainsAny(s[1:len(s)-1], "[]") {
+		return s
+	}
+	if s[0] == ']' {
+		s = "(" + s[1:]
+	}
+	if t, open := strings.CutSuffix(s, "["); open {
+		s = t + ")"
+	}
+	return s
 }
 
 func list(text string, items ...*parsed) *parsed {
@@ -117,7 +157,7 @@ func flatten(l *parsed) *parsed {
 func collect(s string, f form, parts []string, depth int) *parsed {
 	out := &parsed{form: f, text: s}
 	if len(parts) > maxItems {
-		return &parsed{form: formText, text: s}
+		return textOf(s)
 	}
 	for _, p := range parts {
 		out.items = append(out.items, readClean(p, depth+1))
@@ -127,12 +167,14 @@ func collect(s string, f form, parts []string, depth int) *parsed {
 
 func readSet(s, inner string, depth int) *parsed {
 	if strings.TrimSpace(inner) == "" {
-		return readClean(`\emptyset`, depth+1)
+		return readClean(emptySet, depth+1)
 	}
 	if parts := splitAt(inner, ",", false); len(parts) <= maxItems && !strings.ContainsAny(inner, "|:") {
-		return flatten(collect(s, formList, parts, depth))
+		l := flatten(collect(s, formList, parts, depth))
+		l.unique = l.form == formList
+		return l
 	}
-	return &parsed{form: formText, text: s}
+	return textOf(s)
 }
 
 // readTuple reads (a, b, ...) and intervals; nil if s is none.
@@ -156,17 +198,42 @@ func readTuple(s string, depth int) *parsed {
 	return t
 }
 
-func readMatrix(s, body string, depth int) *parsed {
-	out := &parsed{form: formMatrix, text: s}
-	rows := strings.Split(strings.TrimSuffix(strings.TrimSpace(body), newRow), newRow)
-	for _, r := range rows {
-		for _, c := range strings.Split(r, "&") {
-			out.items = append(out.items, readClean(c, depth+1))
+// readMatrix reads a matrix environment, in brackets or not, with a factor before it
+// or not; nil if s is something else.
+func readMatrix(s string, depth int) *parsed {
+	flat := strings.TrimSpace(strings.ReplaceAll(s, "\n", " "))
+	if n := len(flat); n > 2 && (flat[0] == '(' && flat[n-1] == ')' || flat[0] == '[' && flat[n-1] == ']') {
+		flat = flat[1 : n-1]
+	}
+	m := matrixEnv.FindStringSubmatch(flat)
+	if m == nil {
+		return nil
+	}
+	factor, body := strings.TrimSpace(m[1]), m[3]
+	var by *expr
+	if factor == "-" {
+		by = number(big.NewRat(-1, 1))
+	} else if factor != "" {
+		if by = parseExpr(factor); by == nil {
+			return nil
 		}
 	}
-	out.rows = len(rows)
+	rows := strings.Split(strings.TrimSuffix(strings.TrimSpace(body), newRow), newRow)
+	out := &parsed{form: formMatrix, text: s, rows: len(rows)}
+	for _, r := range rows {
+		for _, c := range strings.Split(r, "&") {
+			item := readClean(c, depth+1)
+			if by != nil {
+				if item.form != formExpr {
+					return nil
+				}
+				item = &parsed{form: formExpr, text: item.text, expr: node(opMul, by, item.expr)}
+			}
+			out.items = append(out.items, item)
+		}
+	}
 	if len(out.items) > maxItems {
-		return &parsed{form: formText, text: s}
+		return textOf(s)
 	}
 	return out
 }
@@ -220,14 +287,8 @@ func readRelation(s string, depth int) *parsed {
 	}
 	switch {
 	case all("=") || all("=a"):
-		if nameOf.MatchString(sides[0]) {
-			return readClean(sides[len(sides)-1], depth+1) // x = ... = value
-		}
-		if len(sides) != 2 {
-			return readClean(sides[len(sides)-1], depth+1)
-		}
-		return collect(s, formEquation, sides, depth)
-	case all("gG>"):
+		return readEquation(s, sides, depth)
+	case all("g>"):
 		for i, j := 0, len(sides)-1; i < j; i, j = i+1, j-1 {
 			sides[i], sides[j] = sides[j], sides[i]
 		}
@@ -244,6 +305,28 @@ func readRelation(s string, depth int) *parsed {
 		return asInterval(out)
 	}
 	return nil
+}
+
+// readEquation reads l = r, or x = ... = value as the value.
+func readEquation(s string, sides []string, depth int) *parsed {
+	first, last := sides[0], sides[len(sides)-1]
+	label := ""
+	switch {
+	case nameOf.MatchString(first):
+		label = first
+	case nameOf.MatchString(last):
+		label, last = last, first
+	case len(sides) == 2:
+		return collect(s, formEquation, sides, depth)
+	}
+	value := readClean(last, depth+1)
+	if label != "" && value.form != formText {
+		value.label = strings.TrimSpace(label)
+		if len(sides) == 2 && value.form == formExpr {
+			value.equation = collect(s, formEquation, sides, depth)
+		}
+	}
+	return value
 }
 
 // asInterval turns x < 3 and 1 < x <= 2 into the interval that they say.
@@ -264,7 +347,7 @@ func asInterval(o *parsed) *parsed {
 	}
 	minus := &parsed{form: formExpr, text: `-\infty`, expr: node(opNeg, variable(infinity))}
 	plus := &parsed{form: formExpr, text: `\infty`, expr: variable(infinity)}
-	out := &parsed{form: formTuple, text: o.text}
+	out := &parsed{form: formTuple, text: o.text, bound: true}
 	switch {
 	case len(o.items) == 2 && name(o.items[0]) && !name(o.items[1]):
 		out.items, out.open, out.close = []*parsed{minus, o.items[1]}, '(', mark(o.ops[0], false)

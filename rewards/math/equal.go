@@ -1,10 +1,7 @@
 package math
 
 import (
-	"hash/fnv"
-	"math"
 	"math/big"
-	"math/cmplx"
 	"strings"
 )
 
@@ -14,11 +11,11 @@ func Equivalent(answer, reference string) bool {
 	if len(answer) > maxLength || len(reference) > maxLength {
 		return strings.TrimSpace(answer) == strings.TrimSpace(reference)
 	}
-	a, b := asText(answer), asText(reference)
-	if a == b && a != "" {
+	a, b := clean(answer), clean(reference)
+	if x := cleanText(a); x != "" && x == cleanText(b) {
 		return true
 	}
-	return same(read(answer), read(reference))
+	return same(readClean(a, 0), readClean(b, 0))
 }
 
 func same(a, b *parsed) bool {
@@ -27,7 +24,15 @@ func same(a, b *parsed) bool {
 	}
 	switch {
 	case a.form == formText || b.form == formText:
-		return a.form == b.form && asText(a.text) == asText(b.text) && asText(a.text) != ""
+		return a.form == b.form && a.plain == b.plain && a.plain != ""
+	case a.form == formEquation && b.equation != nil:
+		return sameEquations(a, b.equation)
+	case b.form == formEquation && a.equation != nil:
+		return same(b, a)
+	case a.form == formList && b.form == formTuple && len(a.items) == len(b.items) && labelled(a):
+		return sameInOrder(a, b) // x = 1, y = 2 is (1, 2)
+	case a.form == formTuple && b.form == formList && labelled(b) && len(a.items) == len(b.items):
+		return same(b, a)
 	case a.form == formList && b.form != formList:
 		return len(a.items) == 1 && same(a.items[0], b)
 	case b.form == formList && a.form != formList:
@@ -41,6 +46,12 @@ func same(a, b *parsed) bool {
 	}
 	switch a.form {
 	case formList, formUnion:
+		if labelled(a) && labelled(b) {
+			return sameInOrder(a, b)
+		}
+		if a.unique || b.unique {
+			return sameSets(once(a.items), once(b.items))
+		}
 		return sameSets(a.items, b.items)
 	case formTuple:
 		return bracket(a) == bracket(b) && sameInOrder(a, b)
@@ -90,6 +101,32 @@ func sameInOrder(a, b *parsed) bool {
 	return true
 }
 
+// labelled reports whether a list says of several names, in their order, what they are:
+// x = 1, y = 2.
+func labelled(l *parsed) bool {
+	for i, it := range l.items {
+		if it.label == "" || (i > 0 && it.label <= l.items[i-1].label) {
+			return false
+		}
+	}
+	return len(l.items) > 1
+}
+
+// once drops what is there twice.
+func once(items []*parsed) []*parsed {
+	var out []*parsed
+next:
+	for _, x := range items {
+		for _, y := range out {
+			if same(x, y) {
+				continue next
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
 // sameSets matches items one to one.
 func sameSets(a, b []*parsed) bool {
 	if len(a) != len(b) {
@@ -114,6 +151,17 @@ func sameValues(a, b *parsed) bool {
 	if sameExpr(a.expr, b.expr) {
 		return true
 	}
+	if (a.bare != nil) != (b.bare != nil) { // degrees are left out, or meant, on one side
+		x, y := a.expr, b.expr
+		if a.bare != nil {
+			x = a.bare
+		} else {
+			y = b.bare
+		}
+		if sameExpr(x, y) {
+			return true
+		}
+	}
 	if a.percent != b.percent { // 10% is 0.1; and people write 10 for it
 		p, q := a, b
 		if q.percent {
@@ -122,222 +170,4 @@ func sameValues(a, b *parsed) bool {
 		return sameExpr(node(opDiv, p.expr, number(big.NewRat(100, 1))), q.expr)
 	}
 	return false
-}
-
-// points at which functions are compared.
-const points = 3
-
-func sameExpr(a, b *expr) bool {
-	if a.op == opVar && b.op == opVar {
-		return a.name == b.name
-	}
-	if signOfInfinity(a) != 0 || signOfInfinity(b) != 0 {
-		return signOfInfinity(a) == signOfInfinity(b)
-	}
-	x, okX := rational(a)
-	y, okY := rational(b)
-	if okX && okY {
-		return x.Cmp(y) == 0 || rounded(a, y) || rounded(b, x)
-	}
-	if equal, decided := sameInField(a, b); decided {
-		return equal || roundedNumeric(a, b) || roundedNumeric(b, a)
-	}
-	return sameNumerically(a, b) || roundedNumeric(a, b) || roundedNumeric(b, a)
-}
-
-// signOfInfinity returns 1 for infinity, -1 for its negative, 0 for anything else.
-func signOfInfinity(e *expr) int {
-	switch {
-	case e.op == opVar && e.name == infinity:
-		return 1
-	case e.op == opNeg:
-		return -signOfInfinity(e.args[0])
-	}
-	return 0
-}
-
-// seed makes a fixed number from an unknown's name and a point.
-func seed(name string, point int) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte{byte(point)})
-	h.Write([]byte(name))
-	s := h.Sum64() // then splitmix64's finalizer
-	s = (s ^ s>>30) * 0xbf58476d1ce4e5b9
-	s = (s ^ s>>27) * 0x94d049bb133111eb
-	return s ^ s>>31
-}
-
-func fieldPoint(point int) func(string) uint64 {
-	return func(name string) uint64 { return seed(name, point) % prime }
-}
-
-// sameInField compares rational functions; decided is false if one is none.
-func sameInField(a, b *expr) (equal, decided bool) {
-	for p := range points {
-		x, ok1 := field(a, fieldPoint(p))
-		y, ok2 := field(b, fieldPoint(p))
-		if !ok1 || !ok2 {
-			return false, false
-		}
-		if x != y {
-			return false, true
-		}
-	}
-	return true, true
-}
-
-// numericPoint assigns unknowns values between 0.3 and 2.3: where roots and
-// logarithms are real. Odd points have negative ones, which tell |x| from x.
-func numericPoint(point int) func(string) complex128 {
-	return func(name string) complex128 {
-		v := 0.3 + 2*float64(seed(name, point)>>11)*0x1p-53
-		if point%2 == 1 {
-			v = -v
-		}
-		return complex(v, 0)
-	}
-}
-
-// tolerance of numeric comparison, relative.
-const tolerance = 1e-9
-
-func near(x, y complex128) bool {
-	return cmplx.Abs(x-y) <= tolerance*max(cmplx.Abs(x), cmplx.Abs(y))+1e-13
-}
-
-func sameNumerically(a, b *expr) bool {
-	compared := 0
-	for p := range 2 * points {
-		if p%2 == 1 && !hasAbs(a) && !hasAbs(b) {
-			continue
-		}
-		x, y := numeric(a, numericPoint(p)), numeric(b, numericPoint(p))
-		if !usable(x) || !usable(y) {
-			if usable(x) != usable(y) {
-				return false
-			}
-			continue
-		}
-		if !near(x, y) {
-			return false
-		}
-		compared++
-	}
-	return compared > 0
-}
-
-func hasAbs(e *expr) bool {
-	if e.op == opFn && e.name == "abs" {
-		return true
-	}
-	for _, a := range e.args {
-		if hasAbs(a) {
-			return true
-		}
-	}
-	return false
-}
-
-// enoughDecimals is how many decimals make a rounded answer good.
-const enoughDecimals = 6
-
-// floatDecimals is how many of them count: what a float prints after is noise.
-const floatDecimals = 12
-
-// decimal returns a decimal literal, with its sign, and how many decimals it has.
-func decimal(e *expr) (v *big.Rat, decimals int) {
-	if e.op == opNeg {
-		if v, d := decimal(e.args[0]); v != nil {
-			return new(big.Rat).Neg(v), d
-		}
-		return nil, 0
-	}
-	if e.op == opNum && e.decimals >= enoughDecimals {
-		return e.num, e.decimals
-	}
-	return nil, 0
-}
-
-// rounded reports whether e is a decimal within a unit of its last place of v.
-func rounded(e *expr, v *big.Rat) bool {
-	d, n := decimal(e)
-	if d == nil {
-		return false
-	}
-	unit := new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(min(n, floatDecimals))), nil))
-	diff := new(big.Rat).Sub(d, v)
-	return diff.Abs(diff).Cmp(unit) < 0
-}
-
-// roundedNumeric reports whether a is a decimal within a unit of its last place of
-// the constant b.
-func roundedNumeric(a, b *expr) bool {
-	d, n := decimal(a)
-	if d == nil || hasUnknown(b) {
-		return false
-	}
-	x := numeric(b, numericPoint(0))
-	f, _ := d.Float64()
-	return usable(x) && math.Abs(imag(x)) < 1e-12 && math.Abs(f-real(x)) < math.Pow(10, -float64(min(n, floatDecimals)))
-}
-
-func hasUnknown(e *expr) bool {
-	if e.op == opVar && e.name != pi && e.name != euler && e.name != imaginary {
-		return true
-	}
-	for _, a := range e.args {
-		if hasUnknown(a) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameEquations compares l1 = r1 with l2 = r2: the differences of the sides must be
-// proportional.
-func sameEquations(a, b *parsed) bool {
-	for _, p := range []*parsed{a, b} {
-		if len(p.items) != 2 || p.items[0].form != formExpr || p.items[1].form != formExpr {
-			return sameInOrder(a, b)
-		}
-	}
-	f := node(opAdd, a.items[0].expr, node(opNeg, a.items[1].expr))
-	g := node(opAdd, b.items[0].expr, node(opNeg, b.items[1].expr))
-	if !hasUnknown(f) || !hasUnknown(g) {
-		return sameInOrder(a, b)
-	}
-	var ratio uint64
-	for p := range points {
-		x, ok1 := field(f, fieldPoint(p))
-		y, ok2 := field(g, fieldPoint(p))
-		if !ok1 || !ok2 {
-			return proportional(f, g)
-		}
-		if x == 0 || y == 0 {
-			return x == y
-		}
-		r := mulMod(x, powMod(y, big.NewInt(prime-2)))
-		if p > 0 && r != ratio {
-			return false
-		}
-		ratio = r
-	}
-	return true
-}
-
-// proportional is sameEquations' numeric way.
-func proportional(f, g *expr) bool {
-	var ratio complex128
-	for p := range points {
-		x, y := numeric(f, numericPoint(2*p)), numeric(g, numericPoint(2*p))
-		if !usable(x) || !usable(y) || y == 0 {
-			return false
-		}
-		if r := x / y; p > 0 && !near(r, ratio) {
-			return false
-		} else {
-			ratio = r
-		}
-	}
-	return true
 }

@@ -7,9 +7,10 @@ import (
 
 // Bounds of exact numbers: beyond them an expression is compared in the field.
 const (
-	maxBits     = 1 << 15
+	maxBits     = 1 << 15 // of a numerator
+	maxDenom    = 1 << 12 // of a denominator: sums of fractions are what costs
 	maxExponent = 1 << 14
-	maxFact     = 1000
+	maxFact     = 3000
 )
 
 // rational returns the exact value of an expression that is a rational number
@@ -29,12 +30,16 @@ func rational(e *expr) (*big.Rat, bool) {
 	case opPow:
 		return rationalPow(e)
 	case opFn:
-		return rationalCall(e)
+		if !e.tried { // large binomials are looked for once, not at every point
+			e.exact, _ = rationalCall(e)
+			e.tried = true
+		}
+		return e.exact, e.exact != nil
 	}
 	return nil, false
 }
 
-func small(v *big.Rat) bool { return v.Num().BitLen() <= maxBits && v.Denom().BitLen() <= maxBits }
+func small(v *big.Rat) bool { return v.Num().BitLen() <= maxBits && v.Denom().BitLen() <= maxDenom }
 
 func rationalArith(e *expr) (*big.Rat, bool) {
 	acc, ok := rational(e.args[0])
@@ -214,7 +219,7 @@ func field(e *expr, at func(name string) uint64) (v uint64, ok bool) {
 		switch e.name {
 		case imaginary:
 			return rootMinus, true
-		case infinity, `\emptyset`:
+		case infinity, emptySet:
 			return 0, false
 		}
 		return at(e.name), true

@@ -24,6 +24,9 @@ type expr struct {
 	decimals int // of a decimal literal; 0: none
 	name     string
 	args     []*expr
+
+	tried bool     // of opFn: exact was looked for
+	exact *big.Rat // nil: there is none
 }
 
 func number(r *big.Rat) *expr            { return &expr{op: opNum, num: r} }
@@ -37,4 +40,5 @@ const (
 	euler     = "e"
 	imaginary = "i"
 	infinity  = `\infty`
+	emptySet  = `\emptyset`
 )

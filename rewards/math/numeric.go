@@ -5,13 +5,24 @@ import (
 	"math/cmplx"
 )
 
-// numeric returns the value of an expression in complex floating point, for one
-// assignment of its unknowns; NaN where it has none.
-func numeric(e *expr, at func(name string) complex128) complex128 {
+// floating evaluates expressions in complex floating point at one point.
+type floating struct {
+	at   func(name string) float64
+	peak float64 // the largest intermediate value
+}
+
+// value returns what an expression is worth; NaN where it has no value.
+func (f *floating) value(e *expr) complex128 {
+	v := f.compute(e)
+	f.peak = max(f.peak, cmplx.Abs(v))
+	return v
+}
+
+func (f *floating) compute(e *expr) complex128 {
 	switch e.op {
 	case opNum:
-		f, _ := e.num.Float64()
-		return complex(f, 0)
+		v, _ := e.num.Float64()
+		return complex(v, 0)
 	case opVar:
 		switch e.name {
 		case pi:
@@ -22,16 +33,16 @@ func numeric(e *expr, at func(name string) complex128) complex128 {
 			return 1i
 		case infinity:
 			return complex(math.Inf(1), 0)
-		case `\emptyset`:
+		case emptySet:
 			return cmplx.NaN()
 		}
-		return at(e.name)
+		return complex(f.at(e.name), 0)
 	case opNeg:
-		return -numeric(e.args[0], at)
+		return 0 - f.value(e.args[0]) // a minus would make a zero of the other sign: the wrong side of a cut
 	case opAdd, opMul, opDiv:
-		v := numeric(e.args[0], at)
+		v := f.value(e.args[0])
 		for _, a := range e.args[1:] {
-			w := numeric(a, at)
+			w := f.value(a)
 			switch e.op {
 			case opAdd:
 				v += w
@@ -43,10 +54,10 @@ func numeric(e *expr, at func(name string) complex128) complex128 {
 		}
 		return v
 	case opPow:
-		return cmplx.Pow(numeric(e.args[0], at), numeric(e.args[1], at))
+		return cmplx.Pow(f.value(e.args[0]), f.value(e.args[1]))
 	}
-	x := numeric(e.args[0], at)
-	second := func() complex128 { return numeric(e.args[1], at) }
+	x := f.value(e.args[0])
+	second := func() complex128 { return f.value(e.args[1]) }
 	switch e.name {
 	case "sqrt":
 		return cmplx.Sqrt(x)
@@ -100,8 +111,4 @@ func numeric(e *expr, at func(name string) complex128) complex128 {
 		return complex(math.Gamma(n+1)/(math.Gamma(k+1)*math.Gamma(n-k+1)), 0)
 	}
 	return cmplx.NaN()
-}
-
-func usable(x complex128) bool {
-	return !cmplx.IsNaN(x) && !cmplx.IsInf(x)
 }

@@ -14,7 +14,7 @@ const (
 // parser reads an expression by recursive descent over bytes.
 //
 //	sum     = term { (+|-) term }
-//	term    = unary { [* / \cdot \times \div] unary }     juxtaposition multiplies
+//	term    = [+|-] power { [* / \cdot \times \div] unary }     juxtaposition multiplies
 //	unary   = [+|-] power
 //	power   = atom { ! } [ ^ argument ]
 type parser struct {
@@ -90,8 +90,10 @@ func (p *parser) sum() *expr {
 }
 
 func (p *parser) term() *expr {
-	left := p.unary()
+	negative := p.signs()
+	left := p.power()
 	for !p.bad {
+		literal := p.afterDigit() // what stands before: a number, not a group
 		switch {
 		case p.accept("**"):
 			left = node(opPow, left, p.unary())
@@ -100,20 +102,32 @@ func (p *parser) term() *expr {
 		case p.accept("/") || p.accept(`\div`):
 			left = node(opDiv, left, p.unary())
 		case p.startsAtom():
+			follows := digit(p.peek())
 			right := p.power()
-			if mixed(left, right) {
+			switch {
+			case literal && !follows && mixed(left, right):
 				left = node(opAdd, left, right)
-			} else {
-				if left.op == opNum && right.op == opNum {
-					return p.mixedSlash(left, right)
-				}
+			case literal && follows && left.op == opNum && right.op == opNum:
+				left = p.mixedSlash(left, right)
+			default:
 				left = node(opMul, left, right)
 			}
+		case negative: // of the whole term: -1\frac12 is -(1+1/2)
+			return node(opNeg, left)
 		default:
 			return left
 		}
 	}
 	return p.fail()
+}
+
+// afterDigit reports whether the last byte read, but for spaces, is a digit.
+func (p *parser) afterDigit() bool {
+	i := p.at - 1
+	for i >= 0 && p.s[i] == ' ' {
+		i--
+	}
+	return i >= 0 && digit(p.s[i])
 }
 
 // mixed reports whether a number followed by a fraction is a mixed number: 1\frac45.
@@ -145,7 +159,7 @@ func (p *parser) startsAtom() bool {
 		return false
 	}
 	switch name := p.command(); name {
-	case `\cdot`, `\times`, `\div`, `\pm`, `\mp`, `\le`, `\ge`, `\ne`, `\cup`, `\cap`, `\in`, `\rfloor`, `\rceil`, `\rangle`, `\end`, `\`, `\to`, `\text`, `\equiv`, `\approx`, `\pmod`, `\bmod`, `\implies`:
+	case `\cdot`, `\times`, `\div`, `\pm`, `\mp`, `\le`, `\ge`, `\ne`, `\cup`, `\cap`, `\in`, `\rfloor`, `\rceil`, `\rangle`, `\end`, `\`, `\to`, `\text`, `\equiv`, `\approx`, `\pmod`, `\bmod`, `\implies`, `\choose`:
 		return false
 	}
 	return true
@@ -160,20 +174,25 @@ func (p *parser) command() string {
 	return p.s[p.at:end]
 }
 
-func (p *parser) unary() *expr {
-	neg := false
+// signs reads signs and reports whether they make a minus.
+func (p *parser) signs() (negative bool) {
 	for n := 0; ; n++ {
 		if p.accept("-") {
-			neg = !neg
+			negative = !negative
 		} else if !p.accept("+") {
-			break
+			return negative
 		}
 		if n > maxDepth {
-			return p.fail()
+			p.fail()
+			return negative
 		}
 	}
+}
+
+func (p *parser) unary() *expr {
+	negative := p.signs()
 	e := p.power()
-	if neg {
+	if negative {
 		return node(opNeg, e)
 	}
 	return e
@@ -188,6 +207,9 @@ func (p *parser) power() *expr {
 	e := p.atom()
 	for !p.bad && p.accept("!") {
 		e = call("factorial", e)
+	}
+	for !p.bad && p.accept(degree) {
+		e = node(opMul, e, node(opDiv, variable(pi), number(big.NewRat(180, 1))))
 	}
 	if !p.bad && p.accept("^") {
 		e = node(opPow, e, p.argument())
@@ -281,6 +303,9 @@ func (p *parser) group(open, end string) *expr {
 		return p.fail()
 	}
 	e := p.sum()
+	if !p.bad && p.accept(`\choose`) {
+		e = call("binom", e, p.sum())
+	}
 	if !p.accept(end) {
 		return p.fail()
 	}
@@ -424,7 +449,7 @@ func (p *parser) commandAtom() *expr {
 			return call("root", p.radicand(), index)
 		}
 		return call("sqrt", p.radicand())
-	case `\binom`, `\dbinom`, `\tbinom`:
+	case `\binom`:
 		n := p.argumentInner()
 		return call("binom", n, p.argumentInner())
 	case `\lfloor`:
@@ -439,7 +464,7 @@ func (p *parser) commandAtom() *expr {
 			return p.fail()
 		}
 		return call("ceil", e)
-	case pi, infinity, `\emptyset`:
+	case pi, infinity, emptySet:
 		return variable(name)
 	case `\mathbb`, `\mathcal`, `\mathrm`, `\mathbf`, `\mathit`, `\operatorname`, `\text`, `\vec`, `\hat`, `\bar`, `\overline`, `\tilde`:
 		if p.peek() != '{' {
