@@ -55,7 +55,7 @@ func New(o Options) *Host {
 		h.weights = &weights{bus: o.Bus, dev: h.device}
 	}
 	h.sampler = &sampler{dev: h.device, policies: policies{&h.store, h.weights}}
-	h.scorer = &scorer{registry: o.Rewards, parallel: 4}
+	h.scorer = &scorer{registry: o.Rewards, home: o.Home, parallel: 4}
 	return h
 }
 
@@ -82,6 +82,7 @@ func (h *Host) Start(roles ...string) error {
 				StickyScheduleToStartTimeout: 2 * time.Second}) // then another worker goes on for one that was killed
 			w.RegisterWorkflow(workflows.Run)
 			w.RegisterWorkflow(workflows.Eval)
+			w.RegisterWorkflow(workflows.Judge)
 			w.RegisterActivity(h.rewards())
 		case RoleRollout:
 			w = sdk.New(h.opts.Temporal, activities.RolloutQueue, sdk.Options{Identity: identity(role), DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: 2})

@@ -14,10 +14,12 @@ import (
 // scorer judges with the rewards of a registry.
 type scorer struct {
 	registry *rewards.Registry
-	parallel int // groups judged at once
+	home     string // $GROUSE_HOME, where recipes are; "": paths start from the working directory
+	parallel int    // groups judged at once
 
-	mu   sync.Mutex
-	made map[string]*rewards.Composite // by the domain's rewards as JSON
+	mu    sync.Mutex
+	made  map[string]*rewards.Composite // by the domain's rewards as JSON
+	bases map[string]string             // by run: the folder of its recipe
 }
 
 var (
@@ -29,8 +31,9 @@ var (
 func (s *scorer) Score(ctx context.Context, req activities.ScoreRequest, progress func(int)) ([][]grouse.Score, error) {
 	out := make([][]grouse.Score, len(req.Groups))
 	composites := map[string]*rewards.Composite{}
+	base := s.baseOf(req.Run)
 	for name, d := range req.Domains {
-		c, err := s.compose(d.Rewards)
+		c, err := s.compose(Rebased(d.Rewards, base))
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +64,27 @@ func (s *scorer) Score(ctx context.Context, req activities.ScoreRequest, progres
 	}
 	wg.Wait()
 	return out, ctx.Err()
+}
+
+// baseOf returns the folder of a run's recipe; "" on a machine that does not have it:
+// there paths start from the worker's own folder.
+func (s *scorer) baseOf(run string) string {
+	if s.home == "" {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	base, known := s.bases[run]
+	if !known {
+		if r, err := LoadRecipe(s.home, run); err == nil {
+			base = r.Base
+		}
+		if s.bases == nil {
+			s.bases = map[string]string{}
+		}
+		s.bases[run] = base
+	}
+	return base
 }
 
 func (s *scorer) compose(specs []grouse.RewardSpec) (*rewards.Composite, error) {

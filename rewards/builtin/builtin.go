@@ -63,7 +63,7 @@ func With(judges Judges) *rewards.Registry {
 		{Name: "json_schema", New: jsonschema.New, Pure: true, Doc: "1 if the answer is JSON that the schema accepts, 0.2 if it is other JSON, else 0",
 			Usage: "{use: json_schema, schema: {...}, column: COLUMN, fenced: true}"},
 		{Name: "rubric", New: func(p map[string]any) (rewards.Reward, error) { return rubric.NewReward(p, judges) }, Deadline: 10 * time.Minute,
-			Doc: "a judge's marks on a rubric, weighed, from 0 to 1", Usage: "{use: rubric, judge: {engine: openai, url: URL, model: NAME, api_key_env: NAME}, items: [...], column: rubric, reference: COLUMN, votes: 1, attempts: 3, concurrency: 8, max_questions: 0, memo: DIR}"},
+			Doc: "a judge's marks on a rubric, weighed, from 0 to 1", Usage: "{use: rubric, judge: {engine: openai, url: URL, model: NAME, api_key_env: NAME}, judges: [...], items: [...], column: rubric, reference: COLUMN, votes: 1, quorum: 1, attempts: 3, judge_retries: 4, concurrency: 8, per_minute: 0, max_questions: 0, max_total_tokens: 0, max_cost: 0, price: [IN, OUT], memo: DIR}"},
 		{Name: "code", New: code.NewReward, Deadline: 10 * time.Minute, Doc: "1 if the program passes the row's tests (asserts, check(candidate), or input and output), each program in a sandbox of its own, else 0",
 			Usage: "{use: code, tests: tests, entry_point: entry_point, setup: setup, prefix: COLUMN, score: all|share, python: python3, site_packages: false, command: [PROGRAM, FILE], file: FILE, language: python, read_only: [PATH], sandbox: native|bwrap|nsjail|gvisor|http, url: URL, time_limit: 5, memory_mb: 512, processes: 64, disk_mb: 64, output_mb: 10, parallel: 0}"},
 		{Name: "python", New: python.NewReward, Doc: "a Python function of TRL's or verl's signature, unchanged, in a process of its own",

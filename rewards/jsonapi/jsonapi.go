@@ -66,12 +66,12 @@ func Encode(g *rewards.Group) ([]byte, error) {
 	return data, nil
 }
 
-// score is one element of an answer.
-type score struct {
-	Value       *float64           `json:"value"`
-	Correct     *bool              `json:"correct"`
-	Numbers     map[string]float64 `json:"numbers"`
-	Explanation string             `json:"explanation"`
+// Score is one element of an answer.
+type Score struct {
+	Value       *float64           `json:"value"` // nil: no opinion
+	Correct     *bool              `json:"correct,omitempty"`
+	Numbers     map[string]float64 `json:"numbers,omitempty"`
+	Explanation string             `json:"explanation,omitempty"`
 }
 
 // Decode reads the answer to a group of n completions.
@@ -114,7 +114,7 @@ func decodeScore(raw json.RawMessage) (rewards.Result, error) {
 		return rewards.Result{NoOpinion: true}, nil
 	}
 	if len(raw) > 0 && raw[0] == '{' {
-		var s score
+		var s Score
 		if err := strict(raw, &s); err != nil {
 			return rewards.Result{}, err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/rewards"
 )
 
 // Kinds of an Item.
@@ -131,6 +132,10 @@ func Parse(v any) ([]Item, error) {
 // {"marks": [{"id": ..., "mark": ..., "reason": ...}]} with every item once. A mark of
 // levels is the level's number, from 1.
 func parseReply(reply string, items []Item) (marks map[string]float64, reasons map[string]string, err error) {
+	reply, done := rewards.AfterThinking(reply)
+	if !done {
+		return nil, nil, fmt.Errorf("the reply ends in the middle of the judge's thinking")
+	}
 	at, end := strings.Index(reply, "{"), strings.LastIndex(reply, "}")
 	if at < 0 || end < at {
 		return nil, nil, fmt.Errorf("no JSON in the reply")

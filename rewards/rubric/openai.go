@@ -60,17 +60,17 @@ func (j *OpenAI) Name() string {
 const maxReply = 1 << 20
 
 // Ask posts a chat completion.
-func (j *OpenAI) Ask(ctx context.Context, q Question) (string, error) {
+func (j *OpenAI) Ask(ctx context.Context, q Question) (Reply, error) {
 	body, err := json.Marshal(map[string]any{
 		"model": j.o.Model, "temperature": j.o.Temperature, "max_tokens": j.o.MaxTokens, "seed": q.Seed, "response_format": map[string]any{"type": "json_object"},
 		"messages": []map[string]string{{"role": "system", "content": q.System}, {"role": "user", "content": q.User}},
 	})
 	if err != nil {
-		return "", rewards.Fail(err)
+		return Reply{}, rewards.Fail(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(j.o.URL, "/")+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
-		return "", rewards.Fail(err)
+		return Reply{}, rewards.Fail(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if j.key != "" {
@@ -79,21 +79,21 @@ func (j *OpenAI) Ask(ctx context.Context, q Question) (string, error) {
 	resp, err := j.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return Reply{}, ctx.Err()
 		}
-		return "", rewards.TryAgain(fmt.Errorf("judge: %w", err))
+		return Reply{}, rewards.TryAgain(fmt.Errorf("judge: %w", err))
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	switch {
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return Reply{}, ctx.Err()
 	case err != nil:
-		return "", rewards.TryAgain(fmt.Errorf("judge: %w", err))
+		return Reply{}, rewards.TryAgain(fmt.Errorf("judge: %w", err))
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
-		return "", rewards.TryAgain(fmt.Errorf("judge: %s answers %s", j.o.URL, resp.Status))
+		return Reply{}, rewards.TryAgain(fmt.Errorf("judge: %s answers %s", j.o.URL, resp.Status))
 	case resp.StatusCode != http.StatusOK:
-		return "", rewards.Failf(grouse.Errored, "judge: %s answers %s: %.200q", j.o.URL, resp.Status, data)
+		return Reply{}, rewards.Failf(grouse.Errored, "judge: %s answers %s: %.200q", j.o.URL, resp.Status, data)
 	}
 	var answer struct {
 		Choices []struct {
@@ -101,62 +101,15 @@ func (j *OpenAI) Ask(ctx context.Context, q Question) (string, error) {
 				Content string `json:"content"`
 			} `json:"message"`
 		} `json:"choices"`
+		Usage struct {
+			Prompt     int `json:"prompt_tokens"`
+			Completion int `json:"completion_tokens"`
+		} `json:"usage"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil || len(answer.Choices) == 0 {
-		return "", rewards.TryAgain(errors.Join(fmt.Errorf("judge: %s answers no chat completion: %.200q", j.o.URL, data), err))
+		return Reply{}, rewards.TryAgain(errors.Join(fmt.Errorf("judge: %s answers no chat completion: %.200q", j.o.URL, data), err))
 	}
-	return answer.Choices[0].Message.Content, nil
+	return Reply{Text: answer.Choices[0].Message.Content, Tokens: [2]int{answer.Usage.Prompt, answer.Usage.Completion}}, nil
 }
 
 var _ Judge = (*OpenAI)(nil)
-
-// NewReward makes the reward rubric from a recipe's parameters. engines are judges
-// besides openai, by the name of judge.engine.
-func NewReward(params map[string]any, engines map[string]func(judge map[string]any) (Judge, error)) (rewards.Reward, error) {
-	p := struct {
-		Items       any            `json:"items"`
-		Column      string         `json:"column"`
-		Reference   string         `json:"reference"`
-		Votes       int            `json:"votes"`
-		Attempts    int            `json:"attempts"`
-		Concurrency int            `json:"concurrency"`
-		MaxAsked    int            `json:"max_questions"`
-		Memo        string         `json:"memo"`
-		Judge       map[string]any `json:"judge"`
-	}{Column: "rubric", Votes: 1, Attempts: 3, Concurrency: 8}
-	if err := rewards.Decode(params, &p); err != nil {
-		return nil, err
-	}
-	o := Options{Column: p.Column, Reference: p.Reference, Votes: p.Votes, Attempts: p.Attempts, Concurrency: p.Concurrency, MaxAsked: p.MaxAsked}
-	var err error
-	if p.Items != nil {
-		if o.Items, err = Parse(p.Items); err != nil {
-			return nil, err
-		}
-	}
-	if p.Memo != "" {
-		if o.Memo, err = NewFolder(p.Memo); err != nil {
-			return nil, grouse.Errorf(grouse.Invalid, "memo: %w", err).WithFix("set memo to a folder that can be written, or leave it out")
-		}
-	}
-	engine, _ := p.Judge["engine"].(string)
-	if make := engines[engine]; make != nil {
-		judge, err := make(p.Judge)
-		if err != nil {
-			return nil, err
-		}
-		return New(o, judge)
-	}
-	if engine != "openai" {
-		return nil, grouse.Errorf(grouse.Invalid, "unknown judge engine %q", engine).WithFix("write judge: {engine: openai, url: http://HOST:PORT/v1, model: NAME}")
-	}
-	var j OpenAIOptions
-	if err := rewards.Decode(p.Judge, &j); err != nil {
-		return nil, err
-	}
-	judge, err := NewOpenAI(j)
-	if err != nil {
-		return nil, err
-	}
-	return New(o, judge)
-}

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/rewards"
@@ -18,13 +20,20 @@ type Question struct {
 	System string
 	User   string
 	Seed   int // of the vote and the attempt: two questions that differ in it may have different answers
+	Items  []Item
+}
+
+// Reply is what a Judge answers.
+type Reply struct {
+	Text   string
+	Tokens [2]int // read and written, for the budget; 0 if it does not say
 }
 
 // Judge answers questions. Ask should return a retryable rewards.Error where trying
 // again may help. Implementations must be safe for concurrent use.
 type Judge interface {
 	Name() string // identifies the judge and its settings: part of the key that replies are kept by
-	Ask(ctx context.Context, q Question) (reply string, err error)
+	Ask(ctx context.Context, q Question) (Reply, error)
 }
 
 // Options are the settings of a rubric reward.
@@ -32,36 +41,46 @@ type Options struct {
 	Items       []Item // the rubric of every row; nil: each row's own
 	Column      string // the column of each row's rubric; "rubric"
 	Reference   string // column with a reference answer for the judge; "": none
-	Votes       int    // judges a completion, a quorum; 1
+	Votes       int    // on a completion, by the judges in turn; 1
+	Quorum      int    // votes that must be readable; 0: all
 	Attempts    int    // questions for one vote until a reply can be read; 3
+	Retries     int    // of a question that may get through later, with growing pauses
 	Concurrency int    // questions at the same time; 8
-	MaxAsked    int    // questions this reward may ask in its life: the budget; 0: no limit
-	Memo        Memo   // nil: in memory
+	PerMinute   int    // questions a minute; 0: no limit
+	Budget      Budget
+	Memo        Memo // nil: in memory
 }
 
 // Reward is a rubric reward. Its value is from 0 to 1.
 type Reward struct {
-	o     Options
-	judge Judge
-	slots chan struct{}
-
-	mu    sync.Mutex
-	asked int
+	o      Options
+	judges []Judge
+	slots  chan struct{}
+	limits limits
 }
 
 // New checks the options.
-func New(o Options, judge Judge) (*Reward, error) {
+func New(o Options, judges ...Judge) (*Reward, error) {
 	if o.Column == "" {
 		o.Column = "rubric"
 	}
 	o.Votes, o.Attempts = max(o.Votes, 1), max(o.Attempts, 1)
+	if o.Quorum == 0 {
+		o.Quorum = o.Votes
+	}
+	if o.Quorum < 1 || o.Quorum > o.Votes {
+		return nil, grouse.Errorf(grouse.Invalid, "a quorum of %d of %d votes", o.Quorum, o.Votes).WithFix("set quorum to 1 to votes")
+	}
+	if err := o.Budget.check(); err != nil {
+		return nil, err
+	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = 8
 	}
 	if o.Memo == nil {
 		o.Memo = NewMemory()
 	}
-	if judge == nil {
+	if len(judges) == 0 || slices.Contains(judges, nil) {
 		return nil, grouse.Errorf(grouse.Invalid, "a rubric without a judge").WithFix("set judge: {url: ..., model: ...}")
 	}
 	if o.Items != nil {
@@ -69,7 +88,7 @@ func New(o Options, judge Judge) (*Reward, error) {
 			return nil, err
 		}
 	}
-	return &Reward{o: o, judge: judge, slots: make(chan struct{}, o.Concurrency)}, nil
+	return &Reward{o: o, judges: judges, slots: make(chan struct{}, o.Concurrency), limits: limits{budget: o.Budget, perMinute: o.PerMinute}}, nil
 }
 
 // Judge marks every completion of the group, at the same time as far as Concurrency
@@ -138,13 +157,17 @@ func (r *Reward) sample(ctx context.Context, s *rewards.Sample, items []Item, re
 	sys, user := prompts(task(s.Prompt), s.Answer, reference, items)
 	var ballots []map[string]float64
 	var lines []string
+	failed := 0
 	for v := range r.o.Votes {
 		marks, reasons, err := r.vote(ctx, sys, user, items, v)
 		if err != nil {
-			return rewards.Result{}, err
+			if failed++; ctx.Err() != nil || r.o.Votes-failed < r.o.Quorum {
+				return rewards.Result{}, err
+			}
+			continue
 		}
 		ballots = append(ballots, marks)
-		if v == 0 {
+		if len(ballots) == 1 {
 			for _, it := range items {
 				lines = append(lines, fmt.Sprintf("%s %.2g: %s", it.ID, marks[it.ID], reasons[it.ID]))
 			}
@@ -166,27 +189,28 @@ func task(p *grouse.Prompt) string {
 	return b.String()
 }
 
-// vote asks until a reply can be read. Replies are kept, also those that cannot be:
-// a resumed run asks on where it stopped.
+// vote asks a judge until a reply can be read. Replies are kept, also those that
+// cannot be: a resumed run asks on where it stopped.
 func (r *Reward) vote(ctx context.Context, sys, user string, items []Item, v int) (marks map[string]float64, reasons map[string]string, err error) {
+	judge := r.judges[v%len(r.judges)]
 	for attempt := range r.o.Attempts {
-		q := Question{System: sys, User: user, Seed: v*r.o.Attempts + attempt}
-		reply, err := r.ask(ctx, q)
+		q := Question{System: sys, User: user, Seed: v*r.o.Attempts + attempt, Items: items}
+		reply, err := r.ask(ctx, judge, q)
 		if err != nil {
 			return nil, nil, err
 		}
 		if marks, reasons, err = parseReply(reply, items); err == nil {
 			return marks, reasons, nil
 		} else if attempt == r.o.Attempts-1 {
-			return nil, nil, rewards.Failf(grouse.BadOutput, "judge %s: after %d attempts: %w", r.judge.Name(), r.o.Attempts, err)
+			return nil, nil, rewards.Failf(grouse.BadOutput, "judge %s: after %d attempts: %w", judge.Name(), r.o.Attempts, err)
 		}
 	}
 	panic("rubric: no attempt was made") // Attempts is at least 1
 }
 
 // ask answers from the memo, or asks the judge within the limits.
-func (r *Reward) ask(ctx context.Context, q Question) (string, error) {
-	key := r.key(q)
+func (r *Reward) ask(ctx context.Context, judge Judge, q Question) (string, error) {
+	key := key(judge, q)
 	if reply, ok, err := r.o.Memo.Get(key); err != nil || ok {
 		if err != nil {
 			err = rewards.TryAgain(fmt.Errorf("read a kept verdict: %w", err))
@@ -199,25 +223,36 @@ func (r *Reward) ask(ctx context.Context, q Question) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	r.mu.Lock()
-	if r.o.MaxAsked > 0 && r.asked >= r.o.MaxAsked {
-		r.mu.Unlock()
-		return "", rewards.Fail(grouse.Errorf(grouse.Invalid, "the judge's budget of %d questions is spent", r.o.MaxAsked).WithFix("raise max_questions"))
+	var reply Reply
+	for retry := 0; ; retry++ {
+		err := r.limits.take(ctx)
+		if err != nil {
+			return "", err
+		}
+		if reply, err = judge.Ask(ctx, q); err == nil {
+			break
+		}
+		if !rewards.Retryable(err) || retry >= r.o.Retries {
+			return "", err
+		}
+		select {
+		case <-time.After(firstPause << min(retry, 8)):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	}
-	r.asked++
-	r.mu.Unlock()
-	reply, err := r.judge.Ask(ctx, q)
-	if err != nil {
-		return "", err
-	}
-	if err := r.o.Memo.Put(key, reply); err != nil {
+	r.limits.spend(reply.Tokens)
+	if err := r.o.Memo.Put(key, reply.Text); err != nil {
 		return "", rewards.TryAgain(fmt.Errorf("keep a verdict: %w", err))
 	}
-	return reply, nil
+	return reply.Text, nil
 }
 
-func (r *Reward) key(q Question) string {
-	data, err := json.Marshal([]any{"grouse rubric 1", r.judge.Name(), q})
+// firstPause is before the first retry; it doubles with each.
+const firstPause = 250 * time.Millisecond
+
+func key(judge Judge, q Question) string {
+	data, err := json.Marshal([]any{"grouse rubric 1", judge.Name(), q.System, q.User, q.Seed})
 	if err != nil {
 		panic(err) // strings and an int
 	}

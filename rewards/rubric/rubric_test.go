@@ -28,11 +28,12 @@ type fake struct {
 }
 
 func (f *fake) Name() string { return "fake" }
-func (f *fake) Ask(_ context.Context, q rubric.Question) (string, error) {
+func (f *fake) Ask(_ context.Context, q rubric.Question) (rubric.Reply, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, q)
 	f.mu.Unlock()
-	return f.ask(q)
+	text, err := f.ask(q)
+	return rubric.Reply{Text: text, Tokens: [2]int{100, 10}}, err
 }
 
 // answerOf returns what stands between the ANSWER markers of a question.
@@ -188,7 +189,7 @@ func TestMemoOutlivesTheReward(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	r := reward(t, rubric.Options{Items: items, MaxAsked: 2, Concurrency: 1}, &fake{ask: honest})
+	r := reward(t, rubric.Options{Items: items, Budget: rubric.Budget{Questions: 2}, Concurrency: 1}, &fake{ask: honest})
 	if _, err := r.Judge(context.Background(), group("4", "5")); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestOpenAI(t *testing.T) {
 		json.NewEncoder(w).Encode(map[string]any{"choices": []any{map[string]any{"message": map[string]any{"content": reply}}}})
 	}))
 	defer server.Close()
-	params := map[string]any{"items": []any{map[string]any{"id": "right", "text": "x"}, map[string]any{"id": "clear", "text": "y", "kind": "scale"}, map[string]any{"id": "rude", "text": "z", "weight": -1}},
+	params := map[string]any{"judge_retries": 0, "items": []any{map[string]any{"id": "right", "text": "x"}, map[string]any{"id": "clear", "text": "y", "kind": "scale"}, map[string]any{"id": "rude", "text": "z", "weight": -1}},
 		"judge": map[string]any{"engine": "openai", "url": server.URL + "/v1", "model": "m", "api_key_env": "TEST_JUDGE_KEY"}}
 	r, err := rubric.NewReward(params, nil)
 	if err != nil {
@@ -240,7 +241,7 @@ func TestBadParameters(t *testing.T) {
 	for name, p := range map[string]map[string]any{
 		"no judge": nil, "unknown engine": {"judge": map[string]any{"engine": "oracle"}}, "no model": {"judge": map[string]any{"engine": "openai", "url": "http://h"}}, "no key": {"judge": map[string]any{"engine": "openai", "url": "http://h", "model": "m", "api_key_env": "NO_SUCH_KEY_HERE"}},
 		"unknown key": {"judge": judge, "vote": 3}, "only penalties": {"judge": judge, "items": []any{map[string]any{"text": "x", "weight": -1}}}, "weight 0": {"judge": judge, "items": []any{map[string]any{"text": "x", "weight": 0}}},
-		"unknown kind": {"judge": judge, "items": []any{map[string]any{"text": "x", "kind": "fuzzy"}}}, "same id": {"judge": judge, "items": []any{map[string]any{"id": "a", "text": "x"}, map[string]any{"id": "a", "text": "y"}}},
+		"unknown kind": {"judge": judge, "items": []any{map[string]any{"text": "x", "kind": "fuzzy"}}}, "quorum over votes": {"judge": judge, "votes": 2, "quorum": 3}, "cost without a price": {"judge": judge, "max_cost": 1}, "same id": {"judge": judge, "items": []any{map[string]any{"id": "a", "text": "x"}, map[string]any{"id": "a", "text": "y"}}},
 	} {
 		if _, err := rubric.NewReward(p, nil); grouse.KindOf(err) != grouse.Invalid || grouse.FixOf(err) == "" {
 			t.Errorf("%s: error %v (fix %q)", name, err, grouse.FixOf(err))
