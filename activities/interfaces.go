@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -62,6 +63,8 @@ type ScoreRequest struct {
 	Step    int64
 	Domains map[string]grouse.Domain // by name
 	Groups  []grouse.Group
+	// Observe, if not nil, is told of every reward's work on a group, from any goroutine.
+	Observe func(reward string, took time.Duration, outcome grouse.Outcome)
 }
 
 // Router says where rewards run.

@@ -3,8 +3,11 @@ package activities
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -34,11 +37,15 @@ type ScoreGroupsInput struct {
 type ScoreGroupsOutput struct {
 	Scores   grouse.BatchRef       `json:"scores"` // zero if there was no group
 	Verdicts []grouse.GroupVerdict `json:"verdicts"`
+	Rewards  []RewardStat          `json:"rewards,omitempty"` // of what was judged now, not before
 	Span     Span                  `json:"span"`
 }
 
-// maxReason is the longest reason that goes into history, bytes.
-const maxReason = 300
+// What goes into history of a failure, bytes: the reason, and the completion.
+const (
+	maxReason = 300
+	maxShown  = 160
+)
 
 // ScoreGroups scores one shard.
 func (a *Rewards) ScoreGroups(ctx context.Context, in ScoreGroupsInput) (ScoreGroupsOutput, error) {
@@ -61,24 +68,27 @@ func (a *Rewards) ScoreGroups(ctx context.Context, in ScoreGroupsInput) (ScoreGr
 			out.Span.End = now()
 			return out, nil
 		}
-		scores, err := a.scores(ctx, in, domains, groups, progress)
+		var meter rewardMeter
+		scores, err := a.scores(ctx, in, domains, groups, progress, meter.observe)
 		if err != nil {
 			return out, err
 		}
 		out.Scores, out.Verdicts, err = a.publish(ctx, in, groups, scores)
+		out.Rewards = meter.stats
 		out.Span.End = now()
 		return out, err
 	})
 }
 
 // scores returns the scores that were stored before, or has them made.
-func (a *Rewards) scores(ctx context.Context, in ScoreGroupsInput, domains map[string]grouse.Domain, groups []grouse.Group, progress func(int)) ([]GroupScores, error) {
+func (a *Rewards) scores(ctx context.Context, in ScoreGroupsInput, domains map[string]grouse.Domain, groups []grouse.Group, progress func(int),
+	observe func(string, time.Duration, grouse.Outcome)) ([]GroupScores, error) {
 	if ref, err := a.Bus.Lookup(ctx, in.scoreKey()); err == nil {
 		if stored, err := fetchScores(ctx, a.Bus, a.Codec, ref); err == nil && sameCandidates(stored, groups) {
 			return stored, nil
 		}
 	}
-	made, err := a.Scorer.Score(ctx, ScoreRequest{Run: in.Run, Purpose: in.Purpose, Stage: in.Stage, Step: in.Step, Domains: domains, Groups: groups}, progress)
+	made, err := a.Scorer.Score(ctx, ScoreRequest{Run: in.Run, Purpose: in.Purpose, Stage: in.Stage, Step: in.Step, Domains: domains, Groups: groups, Observe: observe}, progress)
 	if err != nil {
 		return nil, fmt.Errorf("score %s: %w", in.Groups.Key, err)
 	}
@@ -126,12 +136,38 @@ func (a *Rewards) publish(ctx context.Context, in ScoreGroupsInput, groups []gro
 	verdicts := make([]grouse.GroupVerdict, len(groups))
 	for i := range groups {
 		verdicts[i] = grouse.Judge(&grouse.ScoredGroup{Group: groups[i], Scores: scores[i].Scores}, in.Rules)
-		if len(verdicts[i].Reason) > maxReason {
-			verdicts[i].Reason = strings.ToValidUTF8(verdicts[i].Reason[:maxReason], "") + "..."
+		verdicts[i].Reason = clip(verdicts[i].Reason, maxReason)
+		if verdicts[i].State == grouse.GroupFailed { // who pauses over it wants to see what could not be judged
+			r := failedSample(&groups[i], scores[i].Scores)
+			verdicts[i].Reason += fmt.Sprintf(" · row %s, sample %d: %q", groups[i].Prompt.RowID, r.Sample, clip(r.Text, maxShown))
 		}
 	}
 	return ref, verdicts, nil
 }
+
+// clip shortens a text to about n bytes.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "..."
+}
+
+// failedSample returns the completion that a failure is about: the one that it names,
+// or the first.
+func failedSample(g *grouse.Group, scores []grouse.Score) *grouse.Rollout {
+	for _, s := range scores {
+		if m := sampleNamed.FindStringSubmatch(s.Failure); m != nil {
+			if i, err := strconv.Atoi(m[1]); err == nil && i < len(g.Rollouts) {
+				return &g.Rollouts[i]
+			}
+		}
+	}
+	return &g.Rollouts[0]
+}
+
+// sampleNamed finds the sample in a rewards.Error's text.
+var sampleNamed = regexp.MustCompile(`\bsample (\d{1,6}):`)
 
 // scoreKey names the scores: the groups' shard, the domains, the attempt.
 func (in *ScoreGroupsInput) scoreKey() string {

@@ -20,10 +20,11 @@ type TrainInput struct {
 	Verdicts []grouse.GroupVerdict `json:"verdicts"` // of every drawn prompt, ascending candidate; scored ones are admitted
 	Stats    grouse.Metrics        `json:"stats"`    // of the admission; they enter the chain
 	Settings Settings              `json:"settings"`
-	Next     *DrawPromptsInput     `json:"next,omitempty"` // of a later step, to draw after this one
-	PrevEnd  int64                 `json:"prev_end"`       // end of the step before, Unix ns; 0: unknown
-	Busy     []Span                `json:"busy"`           // when others sampled and scored since then
-	PurgeTo  int64                 `json:"purge_to"`       // this step's batches are of no more use; 0: none
+	Next     *DrawPromptsInput     `json:"next,omitempty"`    // of a later step, to draw after this one
+	PrevEnd  int64                 `json:"prev_end"`          // end of the step before, Unix ns; 0: unknown
+	Rewards  []RewardStat          `json:"rewards,omitempty"` // how judging the step's groups went
+	Busy     []Span                `json:"busy"`              // when others sampled and scored since then
+	PurgeTo  int64                 `json:"purge_to"`          // this step's batches are of no more use; 0: none
 }
 
 // TrainOutput is what the step made.
@@ -92,6 +93,7 @@ func (t *Trainer) train(ctx context.Context, in TrainInput, asked int64, progres
 		t.observe(ctx, Event{Kind: "step", Stage: in.Stage, Step: in.Step, Policy: out.Policy, Stats: out.Stats})
 		return out, nil
 	}
+	rewardTimes(in.Rewards, out.Times)
 	if in.PrevEnd > 0 {
 		out.Times["time/orchestration_s"] = idle(in.PrevEnd, asked, in.Busy).Seconds()
 		for _, what := range []string{"sample", "score"} {

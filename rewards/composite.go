@@ -58,13 +58,22 @@ func (c *Composite) Validate() error {
 // time. If one of them fails, every Score says so (the first failing part in the
 // order of Parts) and none has a reward.
 func (c *Composite) Score(ctx context.Context, g *Group) []grouse.Score {
+	return c.ScoreObserved(ctx, g, nil)
+}
+
+// ScoreObserved is Score, and tells observe, unless it is nil, how long each part
+// took, its retries included, and what came of it.
+func (c *Composite) ScoreObserved(ctx context.Context, g *Group, observe func(part string, took time.Duration, outcome grouse.Outcome)) []grouse.Score {
 	results := make([][]Result, len(c.Parts))
 	errs := make([]error, len(c.Parts))
 	var wg sync.WaitGroup
 	for i := range c.Parts {
 		wg.Go(func() {
-			p := &c.Parts[i]
+			p, began := &c.Parts[i], time.Now()
 			results[i], errs[i] = callWithRetries(ctx, p.Reward, g, p.Deadline, p.Retries)
+			if observe != nil {
+				observe(p.Name, time.Since(began), OutcomeOf(errs[i]))
+			}
 		})
 	}
 	wg.Wait()

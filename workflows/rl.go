@@ -105,7 +105,7 @@ func (r *run) train(ctx workflow.Context, plan stepPlan) error {
 func (r *run) trainOnce(ctx workflow.Context, plan stepPlan) error {
 	stage := r.stage()
 	in := activities.TrainInput{Stage: r.Stage, Step: plan.Step, Policy: r.Policy, Draws: plan.Draws, Waves: plan.Waves, Verdicts: plan.Verdicts,
-		Stats: plan.Stats, Settings: r.Settings, PrevEnd: r.PrevEnd, Busy: plan.Busy, PurgeTo: plan.Step}
+		Stats: plan.Stats, Settings: r.Settings, PrevEnd: r.PrevEnd, Rewards: plan.Rewards, Busy: plan.Busy, PurgeTo: plan.Step}
 	if ahead := plan.Step + 1 + int64(stage.Rollout.MaxStaleness); ahead <= int64(stage.Steps) {
 		in.Next = &activities.DrawPromptsInput{Stage: r.Stage, Step: ahead, N: activities.DrawSize(stage), Head: plan.Step}
 	}

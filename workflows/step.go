@@ -20,6 +20,7 @@ type stepPlan struct {
 	Verdicts []grouse.GroupVerdict // ascending candidate
 	Stats    grouse.Metrics        // of the admission
 	Admitted int
+	Rewards  []activities.RewardStat
 	Busy     []activities.Span
 }
 
@@ -96,6 +97,7 @@ func (r *run) waves(ctx workflow.Context, step int64, attempt int) (stepPlan, er
 		}
 		plan.Waves = append(plan.Waves, activities.Wave{First: first, Count: n, Groups: w.groups, Scores: w.scores})
 		plan.Verdicts = append(plan.Verdicts, verdicts...)
+		plan.Rewards = activities.MergeRewardStats(plan.Rewards, w.rewards)
 		plan.Busy = append(plan.Busy, w.busy...)
 	}
 	plan.Stats, plan.Admitted = adm.Metrics(), len(adm.Admitted)
@@ -145,6 +147,7 @@ type groupsWork struct {
 type madeGroups struct {
 	groups, scores []grouse.BatchRef
 	verdicts       []grouse.GroupVerdict
+	rewards        []activities.RewardStat
 	busy           []activities.Span
 }
 
@@ -181,6 +184,7 @@ func (r *run) makeGroups(ctx workflow.Context, work groupsWork) (madeGroups, err
 		}
 		all.groups, all.scores = append(all.groups, made.groups...), append(all.scores, made.scores...)
 		all.verdicts, all.busy = append(all.verdicts, made.verdicts...), append(all.busy, made.busy...)
+		all.rewards = activities.MergeRewardStats(all.rewards, made.rewards)
 	}
 	slices.SortStableFunc(all.verdicts, func(a, b grouse.GroupVerdict) int { return int(a.Candidate) - int(b.Candidate) })
 	return all, firstErr
@@ -233,6 +237,7 @@ func (r *run) makeShard(ctx workflow.Context, work groupsWork, shard shardOf) (m
 			return made, err
 		}
 		made.scores, made.verdicts = append(made.scores, scored.Scores), append(made.verdicts, scored.Verdicts...)
+		made.rewards = activities.MergeRewardStats(made.rewards, scored.Rewards)
 		made.busy = append(made.busy, scored.Span)
 	}
 	if want := shard.to - shard.from; len(made.verdicts) != want {

@@ -20,7 +20,6 @@ import (
 	"github.com/grouse-rl/grouse/internal/devserver"
 	"github.com/grouse-rl/grouse/internal/natsbus"
 	"github.com/grouse-rl/grouse/internal/worker"
-	"github.com/grouse-rl/grouse/rewards/builtin"
 )
 
 // serverFlags say which Temporal and NATS to use. With none, the server of
@@ -181,7 +180,7 @@ func (f *serverFlags) secure(o *client.Options) error {
 
 // host makes the workers of this process.
 func (s *servers) host(a *app, listen func(activities.Event)) *worker.Host {
-	return worker.New(worker.Options{Home: a.home, Temporal: s.temporal, Bus: s.bus, Rewards: builtin.Registry(), Share: s.own == nil, Listen: listen})
+	return worker.New(worker.Options{Home: a.home, Temporal: s.temporal, Bus: s.bus, Rewards: worker.Rewards(a.home, s.temporal), Share: s.own == nil, Listen: listen})
 }
 
 // quiet sends the SDK's log to a file: the terminal belongs to the run.

@@ -15,7 +15,6 @@ import (
 	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/worker"
 	"github.com/grouse-rl/grouse/rewards"
-	"github.com/grouse-rl/grouse/rewards/builtin"
 	"github.com/grouse-rl/grouse/rollout/engine"
 )
 
@@ -86,7 +85,7 @@ func (c *evalCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	composite, err := builtin.Registry().Compose(w.rewards)
+	composite, err := worker.Rewards(a.home, nil).Compose(w.rewards)
 	if err != nil {
 		return err
 	}
@@ -160,7 +159,7 @@ func (c *evalCmd) plan(a *app, p *worker.Policy, at *worker.Located) (*evalWork,
 			w.rewards = append(w.rewards, r)
 		}
 	case len(own) > 0:
-		w.rewards = own[0].Rewards
+		w.rewards = worker.Rebased(own[0].Rewards, at.Run.Base)
 	default:
 		return nil, grouse.Errorf(grouse.Invalid, "no reward says what is right").WithFix("name one: --reward math")
 	}

@@ -22,10 +22,10 @@ import (
 	"github.com/grouse-rl/grouse/workflows"
 )
 
-// remoteOptions are the parameters of the reward temporal.
+// remoteOptions are the parameters of the reward activity.
 type remoteOptions struct {
 	Worker     string  `json:"worker"`      // NAME of the queue grouse-reward-NAME
-	Activity   string  `json:"activity"`    // its type; "judge"
+	Type       string  `json:"type"`        // the activity's; "judge"
 	Attempts   int     `json:"attempts"`    // of the activity, within the deadline; 3
 	HeartbeatS float64 `json:"heartbeat_s"` // longest time between two heartbeats; 0: it sends none
 }
@@ -42,13 +42,13 @@ const maxRequest = 1900 << 10
 var workerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
 
 func newRemote(c client.Client, params map[string]any) (rewards.Reward, error) {
-	o := remoteOptions{Activity: "judge", Attempts: 3}
+	o := remoteOptions{Type: "judge", Attempts: 3}
 	if err := rewards.Decode(params, &o); err != nil {
 		return nil, err
 	}
-	if !workerName.MatchString(o.Worker) || o.Activity == "" || o.Attempts < 1 || o.HeartbeatS < 0 {
-		return nil, grouse.Errorf(grouse.Invalid, "worker %q, activity %q, attempts %d, heartbeat_s %v", o.Worker, o.Activity, o.Attempts, o.HeartbeatS).
-			WithFix("write {use: temporal, worker: NAME}; the worker serves the queue %s", activities.RewardQueueOf("NAME"))
+	if !workerName.MatchString(o.Worker) || o.Type == "" || o.Attempts < 1 || o.HeartbeatS < 0 {
+		return nil, grouse.Errorf(grouse.Invalid, "worker %q, type %q, attempts %d, heartbeat_s %v", o.Worker, o.Type, o.Attempts, o.HeartbeatS).
+			WithFix("write {use: activity, worker: NAME}; the worker serves the queue %s", activities.RewardQueueOf("NAME"))
 	}
 	return &remote{c, o}, nil
 }
@@ -60,7 +60,7 @@ func (r *remote) Judge(ctx context.Context, g *rewards.Group) ([]rewards.Result,
 		return nil, err
 	}
 	if r.client == nil {
-		return nil, rewards.Fail(grouse.Errorf(grouse.Unavailable, "the reward temporal needs a Temporal server").WithFix("start `grouse serve`, or name one with --temporal and --nats"))
+		return nil, rewards.Fail(grouse.Errorf(grouse.Unavailable, "the reward activity needs a Temporal server").WithFix("start `grouse serve`, or name one with --temporal and --nats"))
 	}
 	request, err := jsonapi.Encode(g)
 	if err != nil {
@@ -74,12 +74,12 @@ func (r *remote) Judge(ctx context.Context, g *rewards.Group) ([]rewards.Result,
 		left = time.Until(until)
 	}
 	queue := activities.RewardQueueOf(r.o.Worker)
-	sum := sha256.Sum256(append([]byte(r.o.Activity+"\n"), request...))
+	sum := sha256.Sum256(append([]byte(r.o.Type+"\n"), request...))
 	run, err := r.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: queue + "/" + hex.EncodeToString(sum[:16]), TaskQueue: activities.WorkflowQueue, WorkflowExecutionTimeout: left,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowTaskTimeout: 5 * time.Second, StaticSummary: fmt.Sprintf("%s · %s", r.o.Worker, g.Prompt.RowID),
-	}, workflows.Judge, workflows.JudgeInput{Queue: queue, Activity: r.o.Activity, Request: request, Attempts: int32(r.o.Attempts), HeartbeatS: r.o.HeartbeatS,
+	}, workflows.Judge, workflows.JudgeInput{Queue: queue, Activity: r.o.Type, Request: request, Attempts: int32(r.o.Attempts), HeartbeatS: r.o.HeartbeatS,
 		DeadlineS: (left * 9 / 10).Seconds()}) // the rest is for the answer to come back, with what it waited for
 	if err != nil {
 		return nil, remoteError(ctx, err)

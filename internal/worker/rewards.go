@@ -18,9 +18,9 @@ import (
 // and checked but do not judge.
 func Rewards(home string, c client.Client) *rewards.Registry {
 	r := builtin.With(judges(home))
-	err := r.Add(rewards.Entry{Name: "temporal", Deadline: 5 * time.Minute, New: func(params map[string]any) (rewards.Reward, error) { return newRemote(c, params) },
+	err := r.Add(rewards.Entry{Name: "activity", Deadline: 5 * time.Minute, New: func(params map[string]any) (rewards.Reward, error) { return newRemote(c, params) },
 		Doc:   "an activity of your own Temporal worker, in any SDK, on the queue grouse-reward-NAME",
-		Usage: "{use: temporal, worker: NAME, activity: judge, attempts: 3, heartbeat_s: 0}"})
+		Usage: "{use: activity, worker: NAME, type: judge, attempts: 3, heartbeat_s: 0}"})
 	if err != nil {
 		panic(err) // the name is taken: a mistake in the list of built-in rewards
 	}

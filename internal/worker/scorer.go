@@ -53,7 +53,7 @@ func (s *scorer) Score(ctx context.Context, req activities.ScoreRequest, progres
 		wg.Go(func() {
 			defer func() { <-slots }()
 			g := &req.Groups[i]
-			out[i] = composites[g.Prompt.Domain].Score(ctx, rewards.NewGroup(g))
+			out[i] = composites[g.Prompt.Domain].ScoreObserved(ctx, rewards.NewGroup(g), req.Observe)
 			done.Lock()
 			n++
 			if progress != nil {
