@@ -50,6 +50,9 @@ type cli struct {
 	Replay    replayCmd    `cmd:"" help:"Make a run's weights again from its ledger and compare."`
 	Bench     benchCmd     `cmd:"" help:"Measure generation, training and the matrix product."`
 	Recipe    recipeCmd    `cmd:"" help:"List, show and check recipes; their JSON Schema."`
+	Reward    rewardCmd    `cmd:"" help:"List, test and begin rewards."`
+	Rescore   rescoreCmd   `cmd:"" help:"Judge a run's stored completions with other rewards, beside the old scores."`
+	Judge     judgeCmd     `cmd:"" help:"Answer the questions that a run asks people."`
 	Serve     serveCmd     `cmd:"" help:"Keep Temporal, its Web UI and NATS running on this machine."`
 	Worker    workerCmd    `cmd:"" help:"Serve task queues: rollout, reward, or the trainer of a run."`
 	Dashboard dashboardCmd `cmd:"" help:"Show runs in the browser: curves, and completions token by token."`

@@ -59,6 +59,7 @@ func (p *prompts) Keep(_ context.Context, stage int, rows []activities.KeptRow) 
 type domainSet struct {
 	rows    []data.Row
 	prompts []grouse.Prompt
+	ids     map[string]int // of prompts, by row id; made by byID
 }
 
 func (p *prompts) load(domain *grouse.Domain, maxPrompt int, extra func(data.Row) error) (*domainSet, error) {
