@@ -59,7 +59,7 @@ func (c *runCmd) Run(a *app) error {
 	if err := worker.SaveRecipe(a.home, r); err != nil {
 		return err
 	}
-	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
+	return drive(a, r, c.JSON, c.Roles, c.serverFlags, false)
 }
 
 type resumeCmd struct {
@@ -75,7 +75,7 @@ func (c *resumeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
+	return drive(a, r, c.JSON, c.Roles, c.serverFlags, true)
 }
 
 // done is the last line of a run.
@@ -88,8 +88,9 @@ type done struct {
 	Chain         string                    `json:"chain"`
 }
 
-// drive runs a run to its end in this process, with whatever it needs.
-func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlags) error {
+// drive runs a run to its end in this process, with whatever it needs. unpause ends a
+// pause in which it may be.
+func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlags, unpause bool) error {
 	name := r.Spec.Name
 	v := newView(a, r.Spec, asJSON)
 	defer v.close()
@@ -128,6 +129,10 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 	}
 	if train {
 		stopTrainer, err := host.Train(r)
+		if grouse.KindOf(err) == grouse.Unavailable && unpause && update(a.ctx, s.temporal, name, workflows.UpdateResume, workflows.ResumeInput{}, nil) == nil {
+			v.say("the run was paused and goes on, in the process that holds it: grouse watch %s", name)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -136,6 +141,10 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 	run, err := startWorkflow(a.ctx, s, r.Spec)
 	if err != nil {
 		return err
+	}
+	if unpause {
+		// It is refused if the run is not paused, which is as well.
+		_ = update(a.ctx, s.temporal, name, workflows.UpdateResume, workflows.ResumeInput{}, nil)
 	}
 	state, err := await(a, s, run, v)
 	if err != nil {

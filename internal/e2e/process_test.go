@@ -69,11 +69,29 @@ type process struct {
 	first  chan struct{} // closed at the first line of stdout
 	ended  chan struct{}
 	err    error // of Wait
-	stderr bytes.Buffer
+	stderr output
 
 	mu     sync.Mutex
 	events []event
 	lines  []string // of stdout
+}
+
+// output is what a process writes, readable while it does.
+type output struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.String()
 }
 
 // launch starts grouse on a home folder.

@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 
+own = sys._getframe().f_code.co_filename
 out = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
@@ -34,6 +35,15 @@ def load(path, name):
 
 class BadOutput(Exception):
     pass
+
+
+def explain(e):
+    """What was raised, then where: the frames of the user's code, not of this file."""
+    tb = e.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename == own:
+        tb = tb.tb_next
+    where = "".join(traceback.format_tb(tb, limit=-8)) if tb else ""
+    return "".join(traceback.format_exception_only(type(e), e)).strip() + ("\n" + where.rstrip() if where else "")
 
 
 def plain(v):
@@ -112,8 +122,8 @@ def main():
         function = load(path, name)
         if style == "auto":
             style = "verl" if "solution_str" in inspect.signature(function).parameters else "trl"
-    except BaseException:
-        broken = traceback.format_exc(limit=-8)
+    except BaseException as e:
+        broken = explain(e)
     for line in sys.stdin:
         try:
             if broken:
@@ -124,8 +134,8 @@ def main():
             answer = {"error": str(e), "kind": "bad_output"}
         except MemoryError:
             answer = {"error": "MemoryError: the function ran out of memory", "kind": "oom"}
-        except BaseException:
-            answer = {"error": traceback.format_exc(limit=-8), "kind": "error"}
+        except BaseException as e:
+            answer = {"error": explain(e), "kind": "error"}
         out.write(json.dumps(answer, allow_nan=False) + "\n")
         out.flush()
 

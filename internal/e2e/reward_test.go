@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const rewardRecipe = "testdata/rewards/run.yaml"
+
+// python returns an interpreter. With temporalio it is the one of scripts/testvenv.sh;
+// without it the test is left out, loudly, unless CI says that it may not be.
+func python(t *testing.T, temporalio bool) string {
+	t.Helper()
+	path, err := exec.LookPath("python3")
+	if err == nil && temporalio {
+		if path, err = filepath.Abs("../../.venv-test/bin/python"); err == nil {
+			_, err = os.Stat(path)
+		}
+	}
+	if err == nil {
+		return path
+	}
+	what := "NOT TESTED: a reward in Python; install python3"
+	if temporalio {
+		what = "NOT TESTED: a Temporal worker in Python as the reward; prepare it with: scripts/testvenv.sh"
+	}
+	if os.Getenv("GROUSE_TEST_ALL") != "" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+	return ""
+}
+
+// service starts a Python program of testdata/rewards and waits for its first line,
+// which it returns.
+func service(t *testing.T, interpreter string, args ...string) (said string, stop func()) {
+	t.Helper()
+	cmd := exec.Command(interpreter, append([]string{"testdata/rewards/judge.py"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	t.Cleanup(stop)
+	r := bufio.NewReader(out)
+	said, err = r.ReadString('\n')
+	if err != nil {
+		t.Fatalf("judge.py %v: %v", args, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	return strings.TrimSpace(strings.TrimPrefix(said, "serving")), stop
+}
+
+// rewarded is the recipe with a reward.
+func rewarded(t *testing.T, home, reward string, more ...string) *process {
+	t.Helper()
+	args := []string{"run", rewardRecipe, "--json", "--name", "rewarded", "--set", "stages.rl.domains.addition.rewards=[" + reward + "]"}
+	return launch(t, home, nil, append(args, more...)...)
+}
+
+// TestRewardForms: ten steps by the same reward as a function of TRL's signature, a
+// command, an HTTP endpoint and a Temporal activity give the same weights.
+func TestRewardForms(t *testing.T) {
+	interpreter := python(t, false)
+	var want event
+	check := func(t *testing.T, p *process) {
+		t.Helper()
+		got := p.finish()
+		steps, spread := 0, 0.0
+		for _, e := range p.seen() {
+			if e.Event == "step" {
+				steps++
+				spread += e.Metrics["reward_std"]
+				if e.Times["time/reward/mine_s"] <= 0 {
+					t.Errorf("step %d: no time of the reward in %v", e.Step, e.Times)
+				}
+			}
+		}
+		if steps != 10 || spread == 0 {
+			t.Errorf("%d steps with a reward_std of %v in all", steps, spread)
+		}
+		if want.WeightsSHA256 == "" {
+			want = got
+		} else if got.WeightsSHA256 != want.WeightsSHA256 {
+			t.Errorf("weights %.16s, by TRL's signature %.16s", got.WeightsSHA256, want.WeightsSHA256)
+		}
+	}
+	t.Run("trl", func(t *testing.T) {
+		check(t, rewarded(t, t.TempDir(), fmt.Sprintf("{use: python, name: mine, file: judge.py, function: right, python: %s}", interpreter)))
+	})
+	t.Run("exec", func(t *testing.T) {
+		check(t, rewarded(t, t.TempDir(), fmt.Sprintf("{use: exec, name: mine, command: [%s, judge.py, exec]}", interpreter)))
+	})
+	t.Run("http", func(t *testing.T) {
+		port, _ := service(t, interpreter, "http", "0")
+		check(t, rewarded(t, t.TempDir(), fmt.Sprintf("{use: http, name: mine, url: 'http://127.0.0.1:%s/'}", port)))
+	})
+	t.Run("activity", func(t *testing.T) {
+		interpreter := python(t, true)
+		p := rewarded(t, t.TempDir(), "{use: activity, name: mine, worker: mine, deadline_s: 60}")
+		address := temporalOf(t, p)
+		_, stop := service(t, interpreter, "activity", address, "grouse-reward-mine")
+		p.awaitEvent("step 3", func(e event) bool { return e.Event == "step" && e.Step == 3 })
+		stop() // as kill -9 does; the run waits for the next one
+		time.Sleep(time.Second)
+		service(t, interpreter, "activity", address, "grouse-reward-mine")
+		check(t, p)
+	})
+}
+
+// temporalOf returns where a run's own Temporal listens, as its first line says.
+func temporalOf(t *testing.T, p *process) string {
+	t.Helper()
+	p.awaitFirst()
+	var first struct {
+		Temporal string `json:"temporal"`
+	}
+	p.mu.Lock()
+	line := p.lines[0]
+	p.mu.Unlock()
+	if err := json.Unmarshal([]byte(line), &first); err != nil || first.Temporal == "" {
+		t.Fatalf("the first line names no Temporal: %s", line)
+	}
+	return first.Temporal
+}
+
+// TestRewardFails: a reward that cannot judge pauses the run and shows what it could
+// not judge; mended, the run goes on.
+func TestRewardFails(t *testing.T) {
+	interpreter := python(t, false)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "broken.py")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("def right(completions, **columns):\n    raise ValueError('the key is not set')\n")
+	home := t.TempDir()
+	p := rewarded(t, home, fmt.Sprintf("{use: python, name: mine, file: %s, function: right, python: %s}", file, interpreter))
+	said := ""
+	for begin := time.Now(); !strings.Contains(said, "paused") && time.Since(begin) < deadline; time.Sleep(50 * time.Millisecond) {
+		said = p.stderr.String()
+	}
+	for _, part := range []string{"ValueError: the key is not set", "row ", "sample 0", "100%"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("the pause does not tell of %q:\n%s", part, said)
+		}
+	}
+	p.kill()
+	write("def right(completions, **columns):\n    return [float(len(c) % 5) for c in completions]\n")
+	launch(t, home, nil, "resume", "rewarded", "--json").finish()
+}
