@@ -39,11 +39,11 @@ func python(t *testing.T, temporalio bool) string {
 	return ""
 }
 
-// service starts a Python program of testdata/rewards and waits for its first line,
-// which it returns.
-func service(t *testing.T, interpreter string, args ...string) (said string, stop func()) {
+// start starts a program that serves until the test is over, and waits for its first
+// line, which it returns.
+func start(t *testing.T, program string, args ...string) (said string, stop func()) {
 	t.Helper()
-	cmd := exec.Command(interpreter, append([]string{"testdata/rewards/judge.py"}, args...)...)
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -64,10 +64,16 @@ func service(t *testing.T, interpreter string, args ...string) (said string, sto
 	r := bufio.NewReader(out)
 	said, err = r.ReadString('\n')
 	if err != nil {
-		t.Fatalf("judge.py %v: %v", args, err)
+		t.Fatalf("%s %v: %v", program, args, err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	return strings.TrimSpace(strings.TrimPrefix(said, "serving")), stop
+}
+
+// service starts testdata/rewards/judge.py.
+func service(t *testing.T, interpreter string, args ...string) (said string, stop func()) {
+	t.Helper()
+	return start(t, interpreter, append([]string{"testdata/rewards/judge.py"}, args...)...)
 }
 
 // rewarded is the recipe with a reward.
@@ -169,4 +175,33 @@ func TestRewardFails(t *testing.T) {
 	p.kill()
 	write("def right(completions, **columns):\n    return [float(len(c) % 5) for c in completions]\n")
 	launch(t, home, nil, "resume", "rewarded", "--json").finish()
+}
+
+// TestExampleWorkers: the workers in examples/ judge a run, in Go and in Python.
+func TestExampleWorkers(t *testing.T) {
+	interpreter := python(t, true)
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(t.TempDir(), "ownworker")
+	if out, err := exec.Command("go", "build", "-o", own, "../../examples/ownworker").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	test := exec.Command(interpreter, "-B", "-m", "unittest", "-q", "test_worker")
+	test.Dir = filepath.Join(root, "examples", "pythonworker")
+	if out, err := test.CombinedOutput(); err != nil {
+		t.Errorf("test_worker.py: %v\n%s", err, out)
+	}
+	p := rewarded(t, t.TempDir(), "numeric, {use: activity, name: short, worker: words, weight: 0.1, deadline_s: 60}, {use: activity, worker: brevity, weight: 0.1, deadline_s: 60}",
+		"--set", "stages.rl.steps=1")
+	address := temporalOf(t, p)
+	start(t, own, "-temporal", address, "-words", "2")
+	start(t, interpreter, filepath.Join(root, "examples", "pythonworker", "worker.py"), "--temporal", address)
+	p.finish()
+	for _, e := range p.seen() {
+		if e.Event == "step" && (e.Metrics["rewards/short/mean"] <= 0 || e.Metrics["rewards/activity/mean"] <= 0) {
+			t.Errorf("step %d: no mean of both workers' rewards in %v", e.Step, e.Metrics)
+		}
+	}
 }
