@@ -28,6 +28,14 @@ func Call(ctx context.Context, r Reward, g *Group, deadline time.Duration) ([]Re
 	if deadline <= 0 {
 		deadline = DefaultDeadline
 	}
+	leave := func() {}
+	if q, ok := r.(Queued); ok {
+		var err error
+		if leave, err = Enter(ctx, q.Slots()); err != nil {
+			return nil, err
+		}
+		ctx = context.WithValue(ctx, slotKey{q.Slots()}, true)
+	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	type answer struct {
@@ -36,6 +44,7 @@ func Call(ctx context.Context, r Reward, g *Group, deadline time.Duration) ([]Re
 	}
 	done := make(chan answer, 1)
 	go func() {
+		defer leave() // when it is really over, not when the wait is
 		defer func() {
 			if p := recover(); p != nil {
 				done <- answer{err: Failf(grouse.Errored, "panic: %v\n%s", p, debug.Stack())}

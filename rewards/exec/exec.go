@@ -54,10 +54,13 @@ func (c *Command) Judge(ctx context.Context, g *rewards.Group) ([]rewards.Result
 	return jsonapi.Decode(answer, len(g.Samples))
 }
 
+// Slots are the processes'.
+func (c *Command) Slots() chan struct{} { return c.pool.Slots() }
+
 // Close ends the processes.
 func (c *Command) Close() error { return c.pool.Close() }
 
-var _ rewards.Reward = (*Command)(nil)
+var _ rewards.Queued = (*Command)(nil)
 
 // NewReward makes the reward exec from a recipe's parameters.
 func NewReward(params map[string]any) (rewards.Reward, error) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,26 @@ func TestOneShot(t *testing.T) {
 	}
 }
 
+// A group that hangs is alone in passing its deadline: who waits for the process does
+// so before the time begins to count.
+func TestWaitingCostsNoTime(t *testing.T) {
+	r := command(t, `while read -r line; do case "$line" in *'"text":"hang"'*) sleep 60;; *) sleep 0.1; echo '{"scores":[1]}';; esac; done`, nil)
+	texts := []string{"hang", "a", "b", "hang", "c"}
+	errs := make([]error, len(texts))
+	var wg sync.WaitGroup
+	for i, text := range texts {
+		wg.Go(func() {
+			_, errs[i] = rewards.Call(context.Background(), r, rewards.NewTextGroup(grouse.Prompt{}, text), time.Second)
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if want := map[bool]grouse.Outcome{true: grouse.TimedOut, false: grouse.Scored}[texts[i] == "hang"]; rewards.OutcomeOf(err) != want {
+			t.Errorf("%s: %v (%s), want %s", texts[i], err, rewards.OutcomeOf(err), want)
+		}
+	}
+}
+
 func TestEnvironmentAndDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "answer"), []byte(`{"scores":[2]}`+"\n"), 0o600); err != nil {
@@ -70,6 +91,16 @@ func TestWhatGoesWrongIsNamed(t *testing.T) {
 		"exit 0":             {"exit 0", nil, grouse.Errored, "without an answer"},
 		"no JSON":            {"read -r l; echo 1", nil, grouse.BadOutput, "scores"},
 		"too much":           {"yes aaaaaaaaaaaaaaaaaaaaa | tr -d '\\n'", map[string]any{"max_output": 1000}, grouse.BadOutput, "too long"},
+		"ten megabytes":      {"head -c 10000000 /dev/zero | tr '\\0' a", nil, grouse.BadOutput, "too long"},
+		"many lines":         {`read -r l; i=0; while [ $i -lt 3000 ]; do echo; i=$((i+1)); done; exit 4`, nil, grouse.Errored, "exit status 4"},
+		"NaN":                {`read -r l; echo '{"scores":[NaN]}'`, nil, grouse.BadOutput, "NaN"},
+		"infinity":           {`read -r l; echo '{"scores":[1e999]}'`, nil, grouse.BadOutput, "1e999"},
+		"a string":           {`read -r l; echo '{"scores":["1.0"]}'`, nil, grouse.BadOutput, "a number, null or an object"},
+		"too many":           {`read -r l; echo '{"scores":[1,1]}'`, nil, grouse.BadOutput, "2 scores for 1"},
+		"no list":            {`read -r l; echo '{"scores":1}'`, nil, grouse.BadOutput, "scores"},
+		"two answers":        {`read -r l; echo '{"scores":[1]} {"scores":[1]}'`, nil, grouse.BadOutput, "after the JSON"},
+		"fills memory":       {`read -r l; x=aaaaaaaa; while :; do x="$x$x$x$x"; done`, map[string]any{"memory_mb": 200}, grouse.OOM, "memory"},
+		"forks":              {`i=0; while [ $i -lt 50 ]; do setsid sleep 60 & i=$((i+1)); done; sleep 60`, nil, grouse.TimedOut, "no answer within"},
 		"closes output":      {"exec 1>&-; sleep 60", nil, grouse.TimedOut, "no answer within"},
 		"error":              {`read -r l; echo '{"error":"judge is down","kind":"timeout"}'`, nil, grouse.TimedOut, "judge is down"},
 		"does not read":      {"sleep 60 <&-", nil, grouse.TimedOut, "no answer within"},

@@ -70,6 +70,14 @@ func TestWhatGoesWrongIsNamed(t *testing.T) {
 	}{
 		"busy": {say(429, "later"), grouse.Errored, true}, "down": {say(503, ""), grouse.Errored, true}, "not found": {say(404, ""), grouse.Errored, false}, "found elsewhere": {say(302, ""), grouse.Errored, false},
 		"no JSON": {say(200, "1"), grouse.BadOutput, false}, "too few": {say(200, `{"scores":[]}`), grouse.BadOutput, false}, "too long": {say(200, strings.Repeat(" ", 5<<20)), grouse.BadOutput, false},
+		"NaN": {say(200, `{"scores":[NaN]}`), grouse.BadOutput, false}, "a string": {say(200, `{"scores":["1"]}`), grouse.BadOutput, false}, "two answers": {say(200, `{"scores":[1]}{"scores":[1]}`), grouse.BadOutput, false},
+		"a byte at a time": {func(w nethttp.ResponseWriter, r *nethttp.Request) {
+			for r.Context().Err() == nil {
+				io.WriteString(w, " ")
+				w.(nethttp.Flusher).Flush()
+				time.Sleep(20 * time.Millisecond)
+			}
+		}, grouse.TimedOut, false},
 		"hang":      {func(_ nethttp.ResponseWriter, r *nethttp.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }, grouse.TimedOut, false},
 		"hangs up":  {func(nethttp.ResponseWriter, *nethttp.Request) { panic(nethttp.ErrAbortHandler) }, grouse.Errored, true},
 		"no answer": {say(200, `{"error":"cannot judge","kind":"oom"}`), grouse.OOM, false},

@@ -91,8 +91,9 @@ func processesWith(mark string) []int {
 }
 
 // outOfMemory reports whether a process that ended by itself did so for want of
-// memory: it said so, or the kernel killed it.
-func outOfMemory(status error, words string) bool {
+// memory: it said so, the kernel killed it, or it broke down (as programs do that do
+// not look at what malloc returns) having filled a good part of its limit.
+func outOfMemory(status error, words string, limitMB int) bool {
 	for _, w := range []string{"MemoryError", "out of memory", "annot allocate memory", "std::bad_alloc"} {
 		if strings.Contains(words, w) {
 			return true
@@ -103,5 +104,10 @@ func outOfMemory(status error, words string) bool {
 		return false
 	}
 	ws, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
+	if !ok || !ws.Signaled() {
+		return false
+	}
+	usage, ok := exit.SysUsage().(*syscall.Rusage)
+	full := ok && limitMB > 0 && usage.Maxrss >= int64(limitMB)<<10/4 // the limit is of address space, of which less is resident
+	return ws.Signal() == syscall.SIGKILL || full
 }

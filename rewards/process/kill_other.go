@@ -31,6 +31,6 @@ func (c *child) kill() {
 	c.pipe.Close()
 }
 
-func outOfMemory(_ error, words string) bool {
+func outOfMemory(_ error, words string, _ int) bool {
 	return strings.Contains(words, "MemoryError") || strings.Contains(words, "out of memory")
 }

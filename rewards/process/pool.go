@@ -68,12 +68,11 @@ func NewPool(spec Spec) (*Pool, error) {
 // ends the child and its descendants are killed. The error is a *rewards.Error or
 // ctx's.
 func (p *Pool) Call(ctx context.Context, line []byte) ([]byte, error) {
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	leave, err := rewards.Enter(ctx, p.slots)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	for {
 		c, reused, err := p.take()
 		if err != nil {
@@ -86,6 +85,9 @@ func (p *Pool) Call(ctx context.Context, line []byte) ([]byte, error) {
 		return answer, err
 	}
 }
+
+// Slots has a slot for each child that may run; see rewards.Queued.
+func (p *Pool) Slots() chan struct{} { return p.slots }
 
 // errGone is a child that ended, with success, without an answer.
 var errGone = errors.New("the process ended without an answer (exit status 0)")
@@ -168,20 +170,21 @@ func (p *Pool) put(c *child) {
 
 // child is one running process.
 type child struct {
-	cmd    *exec.Cmd
-	mark   string // in its environment: finds descendants that left the process group
-	in     io.WriteCloser
-	out    *bufio.Reader
-	pipe   io.Closer // under out
-	stderr *tail
-	exited chan struct{} // closed when the process has been waited for
-	status error         // of it; valid once exited is closed
+	cmd     *exec.Cmd
+	limitMB int    // of address space; 0: none
+	mark    string // in its environment: finds descendants that left the process group
+	in      io.WriteCloser
+	out     *bufio.Reader
+	pipe    io.Closer // under out
+	stderr  *tail
+	exited  chan struct{} // closed when the process has been waited for
+	status  error         // of it; valid once exited is closed
 }
 
 // start starts a child. Its life is tied to a goroutine on a thread of its own,
 // because Linux kills it when that thread ends (so it dies with us).
 func start(spec Spec) (*child, error) {
-	c := &child{mark: newMark(), stderr: &tail{}, exited: make(chan struct{})}
+	c := &child{limitMB: spec.MemoryMB, mark: newMark(), stderr: &tail{}, exited: make(chan struct{})}
 	c.cmd = exec.Command(spec.Args[0], spec.Args[1:]...)
 	c.cmd.Dir = spec.Dir
 	c.cmd.Env = append(append(os.Environ(), spec.Env...), c.mark)
@@ -285,7 +288,7 @@ func (c *child) explain(err error, byItself bool) error {
 		return rewards.Failf(grouse.Errored, "the process closed its output without an answer%s", words)
 	case c.status == nil:
 		return rewards.Failf(grouse.Errored, "%w%s", errGone, words)
-	case outOfMemory(c.status, words):
+	case outOfMemory(c.status, words, c.limitMB):
 		return rewards.Failf(grouse.OOM, "the process ran out of memory (%v)%s", c.status, words)
 	}
 	return rewards.Failf(grouse.Errored, "the process ended without an answer: %v%s", c.status, words)

@@ -90,10 +90,13 @@ func (f *Function) Judge(ctx context.Context, g *rewards.Group) ([]rewards.Resul
 	return jsonapi.Decode(answer, len(g.Samples))
 }
 
+// Slots are the processes'.
+func (f *Function) Slots() chan struct{} { return f.pool.Slots() }
+
 // Close ends the processes.
 func (f *Function) Close() error { return f.pool.Close() }
 
-var _ rewards.Reward = (*Function)(nil)
+var _ rewards.Queued = (*Function)(nil)
 
 // NewReward makes the reward python from a recipe's parameters.
 func NewReward(params map[string]any) (rewards.Reward, error) {
