@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/ledger"
 )
 
 const rewardRecipe = "testdata/rewards/run.yaml"
@@ -204,4 +207,70 @@ func TestExampleWorkers(t *testing.T) {
 			t.Errorf("step %d: no mean of both workers' rewards in %v", e.Step, e.Metrics)
 		}
 	}
+}
+
+// TestHostileReward: a reward that hangs, crashes, forks, fills memory, prints 10 MB,
+// returns NaN, text, a wrong length is killed and recorded as what it was, and the run
+// goes on to its end.
+func TestHostileReward(t *testing.T) {
+	interpreter := python(t, false)
+	home := t.TempDir()
+	p := rewarded(t, home, fmt.Sprintf("{use: python, name: mine, file: hostile.py, function: hostile, python: %s, memory_mb: 500, workers: 2, deadline_s: 3}", interpreter),
+		"--set", "reward_error_rate=0.95", "--set", "stages.rl.steps=3", "--set", "stages.rl.rollout.prompts_per_step=24", "--set", "stages.rl.algorithm.max_waves=1")
+	p.finish()
+	if out, err := exec.Command("pgrep", "-f", "hostile.py").Output(); err == nil {
+		t.Errorf("processes are left: %s", out)
+	}
+	reasons := map[string]int{}
+	entries, err := ledgerReasons(filepath.Join(home, "runs", "rewarded"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range entries {
+		for _, kind := range []string{"timeout: mine: no answer within", "error: mine: the process ended without an answer: signal: aborted", "oom: mine", "bad_output: mine: a score is nan", "bad_output: mine: a score is '1.0'",
+			"bad_output: mine: the function returned 5 scores for 4", "bad_output: mine: the function returned dict", "error: mine: ValueError: cannot judge this", "error: mine: the process ended without an answer (exit status 0)"} {
+			if strings.Contains(reason, kind) {
+				reasons[kind]++
+			}
+		}
+	}
+	t.Logf("%d failed groups: %v", len(entries), reasons)
+	if len(reasons) < 9 {
+		t.Errorf("only %d kinds of failure were recorded: %v", len(reasons), reasons)
+	}
+	rates := map[string]bool{}
+	for _, e := range p.seen() {
+		for name, v := range e.Times {
+			if strings.HasPrefix(name, "rewards/mine/errors/") && v > 0 {
+				rates[strings.TrimPrefix(name, "rewards/mine/errors/")] = true
+			}
+		}
+	}
+	for _, kind := range []string{"error", "timeout", "oom", "bad_output"} {
+		if !rates[kind] {
+			t.Errorf("no rate of %s in the metrics", kind)
+		}
+	}
+}
+
+// ledgerReasons returns why groups of a run failed.
+func ledgerReasons(dir string) ([]string, error) {
+	var out []string
+	for e, err := range ledger.Read(dir) {
+		if err != nil {
+			return nil, err
+		}
+		rec, err := e.Record()
+		if err != nil {
+			return nil, err
+		}
+		if g, ok := rec.(grouse.GroupRecord); ok {
+			for _, f := range g.Groups {
+				if f.State == grouse.GroupFailed {
+					out = append(out, f.Reason)
+				}
+			}
+		}
+	}
+	return out, nil
 }

@@ -108,6 +108,11 @@ func (s *scorer) compose(specs []grouse.RewardSpec) (*rewards.Composite, error) 
 	return c, nil
 }
 
+// shardDeadline is the time for a shard, seconds, of whose groups each may take limit
+// (0: the usual time). The scorer keeps each group to its own deadline, one after the
+// other if need be: this is for a worker that heartbeats and does nothing.
+func shardDeadline(limit float64) float64 { return max(3600, 100*limit) }
+
 // ScoreRoutes sends domains whose rewards are all cheap and pure to the
 // workflow's own process, the others to the reward workers' queue.
 func (s *scorer) ScoreRoutes(_ context.Context, domains []grouse.Domain) ([]activities.ScoreRoute, error) {
@@ -126,7 +131,7 @@ func (s *scorer) ScoreRoutes(_ context.Context, domains []grouse.Domain) ([]acti
 			if limit == 0 {
 				limit = e.Deadline.Seconds()
 			}
-			deadline = max(deadline, limit*float64(1+r.Retries))
+			deadline = max(deadline, shardDeadline(limit*float64(1+r.Retries)))
 		}
 		if pure {
 			local.Domains = append(local.Domains, d.Name)
