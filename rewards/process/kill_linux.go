@@ -107,7 +107,12 @@ func outOfMemory(status error, words string, limitMB int) bool {
 	if !ok || !ws.Signaled() {
 		return false
 	}
+	if ws.Signal() == syscall.SIGKILL {
+		return true
+	}
+	// The limit is of address space, of which less is resident. A child begins with
+	// its parent's peak, so only more than ours is its own.
+	var own syscall.Rusage
 	usage, ok := exit.SysUsage().(*syscall.Rusage)
-	full := ok && limitMB > 0 && usage.Maxrss >= int64(limitMB)<<10/4 // the limit is of address space, of which less is resident
-	return ws.Signal() == syscall.SIGKILL || full
+	return ok && limitMB > 0 && syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil && usage.Maxrss >= int64(limitMB)<<10/4 && usage.Maxrss > own.Maxrss
 }
