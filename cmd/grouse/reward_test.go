@@ -88,7 +88,7 @@ func TestRewardNew(t *testing.T) {
 // written.
 func TestRescore(t *testing.T) {
 	home := smallRun(t)
-	before := strings.Join(tree(t, home), "\n")
+	before := strings.Join(tree(t, worker.RunDir(home, "small")), "\n")
 	same, _ := grouseIn(t, home, exitOK, "rescore", "small", "--reward", `{"use":"regex","pattern":"5"}`, "--json")
 	lines := jsonLines[rescoreLine](t, same)
 	if len(lines) == 0 {
@@ -108,7 +108,7 @@ func TestRescore(t *testing.T) {
 	if !strings.Contains(other, "completions") || !strings.Contains(other, "all") || !strings.Contains(other, "── step") {
 		t.Errorf("the table:\n%s", other)
 	}
-	if after := strings.Join(tree(t, home), "\n"); after != before {
+	if after := strings.Join(tree(t, worker.RunDir(home, "small")), "\n"); after != before {
 		t.Error("rescore wrote to the run")
 	}
 	if _, errs := grouseIn(t, home, exitEnvironment, "rescore", "small", "--reward", "numeric", "--steps", "900-"); !strings.Contains(errs, "no such completions") {
