@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -27,38 +28,48 @@ func Rewards(home string, c client.Client) *rewards.Registry {
 	return r
 }
 
+// paths are the parameters of rewards that hold paths on this machine.
+var paths = map[string][]string{
+	"python": {"file", "python"}, "exec": {"command", "dir"}, "wasm": {"file"}, "rubric": {"memo"},
+}
+
 // rebase lets the paths in a reward's parameters start from base, the folder of the
-// recipe: file, dir and memo, and a command that is a path.
-func rebase(params map[string]any, base string) map[string]any {
-	if base == "" || len(params) == 0 {
+// recipe. A program is a path if it has a separator in it.
+func rebase(use string, params map[string]any, base string) map[string]any {
+	if base == "" || paths[use] == nil {
 		return params
 	}
-	out := make(map[string]any, len(params))
+	out := maps.Clone(params)
 	join := func(v any) any {
 		if s, ok := v.(string); ok && s != "" && !filepath.IsAbs(s) {
 			return filepath.Join(base, s)
 		}
 		return v
 	}
-	for k, v := range params {
-		switch k {
-		case "file", "dir", "memo":
-			v = join(v)
-		case "command":
-			if args, ok := v.([]any); ok && len(args) > 0 {
-				if s, ok := args[0].(string); ok && strings.ContainsRune(s, filepath.Separator) {
-					v = append([]any{join(s)}, args[1:]...)
+	program := func(v any) any {
+		if s, ok := v.(string); ok && strings.ContainsRune(s, filepath.Separator) {
+			return join(s)
+		}
+		return v
+	}
+	for _, key := range paths[use] {
+		switch v := out[key].(type) {
+		case nil:
+			if key == "dir" { // where the command finds its files
+				if out == nil {
+					out = map[string]any{}
 				}
+				out[key] = base
 			}
-		case "python":
-			if s, ok := v.(string); ok && strings.ContainsRune(s, filepath.Separator) {
-				v = join(s)
+		case []any:
+			if len(v) > 0 {
+				out[key] = append([]any{program(v[0])}, v[1:]...)
+			}
+		default:
+			if out[key] = join(v); key == "python" {
+				out[key] = program(v)
 			}
 		}
-		out[k] = v
-	}
-	if _, given := out["dir"]; !given && out["command"] != nil {
-		out["dir"] = base
 	}
 	return out
 }
@@ -67,7 +78,7 @@ func rebase(params map[string]any, base string) map[string]any {
 func Rebased(specs []grouse.RewardSpec, base string) []grouse.RewardSpec {
 	out := make([]grouse.RewardSpec, len(specs))
 	for i, s := range specs {
-		s.Params = rebase(s.Params, base)
+		s.Params = rebase(s.Use, s.Params, base)
 		out[i] = s
 	}
 	return out

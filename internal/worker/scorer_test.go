@@ -30,16 +30,21 @@ func TestScoreRoutes(t *testing.T) {
 }
 
 func TestRebase(t *testing.T) {
-	for _, c := range []struct{ given, want map[string]any }{
-		{map[string]any{"file": "r.py", "function": "f"}, map[string]any{"file": "/base/r.py", "function": "f"}},
-		{map[string]any{"file": "/abs/r.py"}, map[string]any{"file": "/abs/r.py"}},
-		{map[string]any{"command": []any{"./judge", "./a"}}, map[string]any{"command": []any{"/base/judge", "./a"}, "dir": "/base"}},
-		{map[string]any{"command": []any{"python3", "j.py"}, "dir": "d"}, map[string]any{"command": []any{"python3", "j.py"}, "dir": "/base/d"}},
-		{map[string]any{"python": "python3"}, map[string]any{"python": "python3"}},
-		{map[string]any{"python": ".venv/bin/python"}, map[string]any{"python": "/base/.venv/bin/python"}},
+	for _, c := range []struct {
+		use         string
+		given, want map[string]any
+	}{
+		{"python", map[string]any{"file": "r.py", "function": "f"}, map[string]any{"file": "/base/r.py", "function": "f"}},
+		{"python", map[string]any{"file": "/abs/r.py", "python": "python3"}, map[string]any{"file": "/abs/r.py", "python": "python3"}},
+		{"python", map[string]any{"python": ".venv/bin/python"}, map[string]any{"python": "/base/.venv/bin/python"}},
+		{"exec", map[string]any{"command": []any{"./judge", "./a"}}, map[string]any{"command": []any{"/base/judge", "./a"}, "dir": "/base"}},
+		{"exec", map[string]any{"command": []any{"python3", "j.py"}, "dir": "d"}, map[string]any{"command": []any{"python3", "j.py"}, "dir": "/base/d"}},
+		{"wasm", map[string]any{"file": "r.wasm"}, map[string]any{"file": "/base/r.wasm"}},
+		{"code", map[string]any{"command": []any{"node", "main.js"}, "file": "main.js"}, map[string]any{"command": []any{"node", "main.js"}, "file": "main.js"}}, // in the sandbox
+		{"math", nil, nil},
 	} {
-		if got := rebase(c.given, "/base"); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("rebase(%v) = %v, want %v", c.given, got, c.want)
+		if got := rebase(c.use, c.given, "/base"); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("rebase(%s, %v) = %v, want %v", c.use, c.given, got, c.want)
 		}
 	}
 }
