@@ -102,6 +102,9 @@ func (c *checker) stage(i int, earlier map[string]bool) {
 	}
 	c.positive(at("steps"), s.Steps)
 	c.trainer(at("trainer"), &s.Trainer)
+	if s.Trainer.TrainIndexer == grouse.IndexerWarmup && s.Kind != grouse.StageSFT {
+		c.refuse(at("trainer.train_indexer"), "warmup in an sft stage, sparse here", "warmup trains on dense attention over text, not on completions that sparse attention made")
+	}
 	switch s.Kind {
 	case grouse.StageSFT:
 		c.positive(at("sft.batch_size"), s.SFT.BatchSize)
@@ -228,6 +231,7 @@ func (c *checker) algorithm(path string, s *grouse.Stage) {
 
 func (c *checker) trainer(path string, t *grouse.TrainerSpec) {
 	c.oneOf(path+".backend", t.Backend, "cpu", "cuda", "torch")
+	c.oneOf(path+".train_indexer", t.TrainIndexer, grouse.IndexerNone, grouse.IndexerWarmup, grouse.IndexerSparse)
 	c.oneOf(path+".lr_scheduler_type", t.Schedule, "constant", "linear", "cosine")
 	c.positive(path+".micro_batch_tokens", t.MicroBatchTokens)
 	for _, f := range []struct {

@@ -27,6 +27,7 @@ func CheckEffect(r *config.Resolved, home string) error {
 		}{
 			{"algorithm.keep_routing", s.Algorithm.KeepRouting, cfg.Sparse(), "has no experts"},
 			{"algorithm.reference_routing", s.Algorithm.ReferenceRouting, cfg.Sparse(), "has no experts"},
+			{"trainer.train_indexer", s.Trainer.TrainIndexer != grouse.IndexerNone, cfg.Indexed(), "has no lightning indexer"},
 			{"rollout.keep_exact", !s.Rollout.KeepExact, cfg.Latent(), "has no compressed keys and values"},
 		} {
 			o, known := r.Origin[fmt.Sprintf("stages[%d].%s", i, c.key)]
