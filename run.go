@@ -24,6 +24,7 @@ type ModelSpec struct {
 	Path         string         `json:"path,omitempty"`          // a Hugging Face folder or a .gguf file
 	Hub          string         `json:"hub,omitempty"`           // ORG/NAME[@revision]
 	Tiny         map[string]any `json:"tiny,omitempty"`          // a config.json to initialize from scratch, with "tokenizer"
+	Indexer      map[string]any `json:"indexer,omitempty"`       // lightning indexers for a dense DeepSeek-V3 folder: index_n_heads, index_head_dim, index_topk
 	ChatTemplate string         `json:"chat_template,omitempty"` // overrides the model's own; "none": prompts are plain text
 }
 

@@ -57,6 +57,11 @@ func modelConfig(r *config.Resolved, home string) *model.Config {
 	if err != nil {
 		return nil
 	}
+	if spec.Indexer != nil {
+		if raw, err = model.AddIndexer(raw, spec.Indexer); err != nil {
+			return nil
+		}
+	}
 	cfg, err := model.ParseConfig(raw)
 	if err != nil {
 		return nil
