@@ -141,7 +141,7 @@ type TrainerSpec struct {
 	MicroBatchTokens int     `json:"micro_batch_tokens"` // most tokens in one forward pass; does not change the result on the CPU
 	Recompute        bool    `json:"recompute"`          // recompute activations per layer in the backward pass
 	BF16Moments      bool    `json:"bf16_moments"`
-	TrainIndexer     string  `json:"train_indexer"` // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
+	TrainIndexer     string  `json:"train_indexer"`       // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
 	MaxSkipped       int     `json:"max_skipped_updates"` // non-finite gradients in a row that pause the run
 }
 

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
@@ -76,7 +75,7 @@ func BenchmarkExperts(b *testing.B) {
 				g.Reset()
 				tokens += len(ids)
 			}
-			b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), fmt.Sprint("tokens/s"))
+			b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
 		})
 	}
 }
