@@ -24,6 +24,7 @@ type ModelSpec struct {
 	Path         string         `json:"path,omitempty"`          // a Hugging Face folder or a .gguf file
 	Hub          string         `json:"hub,omitempty"`           // ORG/NAME[@revision]
 	Tiny         map[string]any `json:"tiny,omitempty"`          // a config.json to initialize from scratch, with "tokenizer"
+	Indexer      map[string]any `json:"indexer,omitempty"`       // lightning indexers for a dense DeepSeek-V3 folder: index_n_heads, index_head_dim, index_topk
 	ChatTemplate string         `json:"chat_template,omitempty"` // overrides the model's own; "none": prompts are plain text
 }
 
@@ -118,6 +119,13 @@ type RolloutSpec struct {
 	GroupsPerShard      int      `json:"groups_per_shard"` // 0: the worker chooses; results do not depend on it
 }
 
+// Values of TrainerSpec.TrainIndexer.
+const (
+	IndexerNone   = "none"
+	IndexerWarmup = "warmup" // sft only: attention is dense, everything but the indexers is frozen
+	IndexerSparse = "sparse" // beside the stage's own training
+)
+
 // TrainerSpec is the optimizer and its device.
 type TrainerSpec struct {
 	Backend          string  `json:"backend"` // cpu | cuda | torch
@@ -133,6 +141,7 @@ type TrainerSpec struct {
 	MicroBatchTokens int     `json:"micro_batch_tokens"` // most tokens in one forward pass; does not change the result on the CPU
 	Recompute        bool    `json:"recompute"`          // recompute activations per layer in the backward pass
 	BF16Moments      bool    `json:"bf16_moments"`
+	TrainIndexer     string  `json:"train_indexer"`       // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
 	MaxSkipped       int     `json:"max_skipped_updates"` // non-finite gradients in a row that pause the run
 }
 

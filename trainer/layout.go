@@ -59,13 +59,13 @@ func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) 
 }
 
 // logprobs runs the forward pass. routing may be nil; its table of forced experts
-// is the layout's.
-func (l *layout) logprobs(g *tensor.Graph, m *model.Model, temperature float32, routing *model.Routing) *tensor.Logprobs {
+// is the layout's. indexer may be nil.
+func (l *layout) logprobs(g *tensor.Graph, m *model.Model, temperature float32, routing *model.Routing, indexer *model.IndexerLoss) *tensor.Logprobs {
 	l.to.Temperature = temperature
 	if routing != nil {
 		routing.Forced = l.routed
 	}
-	h := m.Forward(g, model.Input{IDs: l.ids, Pos: l.seqs.Positions(), Rows: l.rows, Routing: routing, Attend: m.InBatch(g, &l.seqs)})
+	h := m.Forward(g, model.Input{IDs: l.ids, Pos: l.seqs.Positions(), Rows: l.rows, Routing: routing, Indexer: indexer, Attend: m.InBatch(g, &l.seqs)})
 	return g.Logprob(h, m.Head(), &l.to)
 }
 

@@ -25,6 +25,10 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 	}
 	t.model.ZeroGrads()
 	loss := 0.0
+	rows, kl := 0, make([]float64, t.model.Layers())
+	for _, e := range examples {
+		rows += len(e.Prompt) + max(0, len(e.Completion)-1)
+	}
 	size := func(i int) int { return len(examples[i].Prompt) + len(examples[i].Completion) }
 	err := microBatches(len(examples), t.stage.Trainer.MicroBatchTokens, size, func(lo, hi int) error {
 		if err := ctx.Err(); err != nil {
@@ -35,13 +39,21 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 			l.add(e.Prompt, [][]int32{e.Completion}, nil, nil)
 			t.state.Tokens += int64(len(e.Prompt) + len(e.Completion))
 		}
-		lp := l.logprobs(t.graph, t.model, 1, nil)
+		indexer := t.indexerLoss(rows)
+		lp := l.logprobs(t.graph, t.model, 1, nil, indexer)
 		coef := make([]float32, len(lp.Values))
 		for i, v := range lp.Values {
 			loss -= float64(v)
 			coef[i] = float32(-1 / float64(tokens))
 		}
-		lp.Backward(coef)
+		if indexer != nil && indexer.Dense {
+			t.graph.Backward() // the indexers' loss alone
+		} else {
+			lp.Backward(coef)
+		}
+		if indexer != nil {
+			indexer.AddTo(kl)
+		}
 		t.graph.Reset()
 		return nil
 	})
@@ -49,6 +61,9 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 		return nil, err
 	}
 	out := grouse.Metrics{"loss": loss / float64(tokens), "num_tokens": float64(t.state.Tokens)}
+	if t.indexerLoss(rows) != nil {
+		indexerMetric(out, kl, rows)
+	}
 	t.apply(out)
 	return out, nil
 }

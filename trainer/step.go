@@ -58,6 +58,13 @@ func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Resul
 			for k, v := range grpo.LossMetrics(stats) {
 				out[k] = v
 			}
+			if t.indexerLoss(1) != nil {
+				rows := 0
+				for i := lo; i < hi; i++ {
+					rows += groupTokens(&groups[i].Group)
+				}
+				indexerMetric(out, t.indexerKL, rows)
+			}
 			t.apply(out)
 		}
 	}
@@ -198,7 +205,7 @@ func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups
 	g := tensor.NewGraph(m.Device(), tensor.Infer)
 	return t.micro(ctx, groups, func(lo, hi int) error {
 		l, temperature := t.lay(groups[lo:hi], width)
-		values := l.logprobs(g, m, temperature, &model.Routing{}).Values
+		values := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values
 		g.Reset()
 		k := 0
 		for i := lo; i < hi; i++ {
@@ -221,10 +228,16 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 		}
 	}
 	t.model.ZeroGrads()
+	rows := 0
+	for i := range groups {
+		rows += groupTokens(&groups[i].Group)
+	}
+	t.indexerKL = make([]float64, t.model.Layers())
 	var stats []grpo.SequenceStats
 	err := t.micro(ctx, groups, func(lo, hi int) error {
 		l, temperature := t.lay(groups[lo:hi], t.width())
-		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting())
+		indexer := t.indexerLoss(rows)
+		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting(), indexer)
 		coef := make([]float32, len(lp.Values))
 		live, k := false, 0
 		for i := lo; i < hi; i++ {
@@ -241,6 +254,11 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 		}
 		if live {
 			lp.Backward(coef)
+		} else if indexer != nil {
+			t.graph.Backward()
+		}
+		if indexer != nil {
+			indexer.AddTo(t.indexerKL)
 		}
 		t.graph.Reset()
 		return nil

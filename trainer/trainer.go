@@ -21,7 +21,8 @@ type Trainer struct {
 	m, v  []tensor.Buffer // moments, as the model's parameters; nil: frozen
 	state State
 
-	differ, counted []int // of the step's kept routing, by layer with experts
+	differ, counted []int     // of the step's kept routing, by layer with experts
+	indexerKL       []float64 // of the update's lightning indexers, by layer
 }
 
 // State is the trainer's counters: with the weights and the moments, everything
@@ -42,7 +43,7 @@ func New(m *model.Model, stage grouse.Stage) (*Trainer, error) {
 		}
 		t.obj = obj
 	}
-	m.Trainable()
+	m.Train(trains(&stage))
 	for _, p := range m.Params() {
 		t.m = append(t.m, t.newMoment(p))
 		t.v = append(t.v, t.newMoment(p))

@@ -79,6 +79,9 @@ func (c *checker) model() {
 	if n != 1 {
 		c.refuse("model", "give one of path, hub and tiny", "%d of path, hub and tiny are given", n)
 	}
+	if m.Indexer != nil && m.Tiny != nil {
+		c.refuse("model.indexer", "put its keys into tiny", "has no effect on a model from scratch")
+	}
 }
 
 func (c *checker) stage(i int, earlier map[string]bool) {
@@ -102,6 +105,9 @@ func (c *checker) stage(i int, earlier map[string]bool) {
 	}
 	c.positive(at("steps"), s.Steps)
 	c.trainer(at("trainer"), &s.Trainer)
+	if s.Trainer.TrainIndexer == grouse.IndexerWarmup && s.Kind != grouse.StageSFT {
+		c.refuse(at("trainer.train_indexer"), "warmup in an sft stage, sparse here", "warmup trains on dense attention over text, not on completions that sparse attention made")
+	}
 	switch s.Kind {
 	case grouse.StageSFT:
 		c.positive(at("sft.batch_size"), s.SFT.BatchSize)
@@ -228,6 +234,7 @@ func (c *checker) algorithm(path string, s *grouse.Stage) {
 
 func (c *checker) trainer(path string, t *grouse.TrainerSpec) {
 	c.oneOf(path+".backend", t.Backend, "cpu", "cuda", "torch")
+	c.oneOf(path+".train_indexer", t.TrainIndexer, grouse.IndexerNone, grouse.IndexerWarmup, grouse.IndexerSparse)
 	c.oneOf(path+".lr_scheduler_type", t.Schedule, "constant", "linear", "cosine")
 	c.positive(path+".micro_batch_tokens", t.MicroBatchTokens)
 	for _, f := range []struct {

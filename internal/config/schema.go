@@ -18,7 +18,7 @@ var choices = map[string][]string{
 	"algorithm.loss_aggregation": {"seq_mean_token_mean", "token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"},
 	"algorithm.kl_estimator":     {"none", "k1", "k2", "k3", "k1_is", "k2_is", "k3_is"},
 	"algorithm.filter_groups":    {"none", "total", "outcome"}, "algorithm.curriculum": {"uniform", "prioritized", "easy_to_hard"},
-	"trainer.backend": {"cpu", "cuda", "torch"}, "trainer.lr_scheduler_type": {"constant", "linear", "cosine"},
+	"trainer.backend": {"cpu", "cuda", "torch"}, "trainer.train_indexer": {"none", "warmup", "sparse"}, "trainer.lr_scheduler_type": {"constant", "linear", "cosine"},
 	"trackers.use": {"tensorboard", "wandb", "mlflow", "prometheus"},
 }
 

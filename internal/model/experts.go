@@ -35,7 +35,6 @@ func (m *Model) newExperts(prefix string, index int) *experts {
 			e.router.Scale = float32(cfg.RoutedScale)
 		}
 		e.bias = m.vector(prefix+"gate.e_score_correction_bias", cfg.Experts)
-		e.bias.Frozen = true
 	}
 	for i := range cfg.Experts {
 		x := m.newMLP(fmt.Sprintf("%sexperts.%d.", prefix, i), cfg.ExpertSize)

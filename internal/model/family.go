@@ -115,3 +115,9 @@ func (c *Config) Latent() bool {
 	f, err := c.family()
 	return err == nil && f.mla
 }
+
+// Indexed reports whether the architecture has lightning indexers.
+func (c *Config) Indexed() bool {
+	f, err := c.family()
+	return err == nil && f.dsa
+}

@@ -11,8 +11,8 @@ import (
 //
 //	q = wq_b c_q, k = LayerNorm(wk n), w = weights_proj n
 //
-// with half-split RoPE on the first dimensions of q and k. It is frozen: no
-// gradient flows through the choice.
+// with half-split RoPE on the first dimensions of q and k. No gradient flows
+// through the choice: the indexer is frozen, or learns from IndexerLoss.
 type indexer struct {
 	wqB, wk, weights *tensor.Param
 	normW, normB     *tensor.Param
@@ -34,23 +34,52 @@ func (m *Model) newIndexer(prefix string, rope *tensor.RopeTable) *indexer {
 		shape: tensor.IndexShape{Heads: cfg.IndexHeads, Dim: cfg.IndexDim, TopK: cfg.IndexTopK,
 			Scale: float32(1 / math.Sqrt(float64(cfg.IndexHeads*cfg.IndexDim)))},
 	}
-	for _, p := range []*tensor.Param{x.wqB, x.wk, x.normW, x.normB, x.weights} {
-		p.Frozen = true
-	}
 	return x
 }
 
-// choose returns what the rows attend to; nil without an indexer.
-func (x *indexer) choose(g *tensor.Graph, l int, n, cq *tensor.Tensor, in *Input) tensor.Selection {
+// IndexerLoss trains the indexers of a pass on what attention looks at (eq. 3 and
+// 4): the indexer gets the gradient of Coef times the sum of the rows' KL, from
+// inputs that are detached, and nothing else gets any of it.
+type IndexerLoss struct {
+	Coef  float32
+	Dense bool // warm-up: attention sees every position
+	rows  [][]float64
+}
+
+// AddTo adds each layer's KL over rows to sums [layers], in the order of rows,
+// once the backward pass has run.
+func (t *IndexerLoss) AddTo(sums []float64) {
+	for l, rows := range t.rows {
+		for _, v := range rows {
+			sums[l] += v
+		}
+	}
+}
+
+// choose returns what the rows attend to, nil for everything, and what trains the
+// indexer, nil if nothing does.
+func (x *indexer) choose(g *tensor.Graph, l int, n, cq *tensor.Tensor, in *Input) (tensor.Selection, *tensor.IndexTraining) {
 	if x == nil {
-		return nil
+		return nil, nil
 	}
-	if in.selected[l] == nil {
-		g.NoGrad(func() {
-			q := g.Rope(g.Linear(cq, x.wqB, nil), x.rope, in.Pos, x.shape.Heads)
-			k := g.Rope(g.LayerNorm(g.Linear(n, x.wk, nil), x.normW, x.normB, indexEps), x.rope, in.Pos, 1)
-			in.selected[l] = in.Attend.Select(l, Index{Q: q, K: k, W: g.Linear(n, x.weights, nil), Shape: x.shape})
-		})
+	choose := func(i Index) {
+		if in.selected[l] == nil && (in.Indexer == nil || !in.Indexer.Dense) {
+			in.selected[l] = in.Attend.Select(l, i)
+		}
 	}
-	return in.selected[l]
+	if in.Indexer == nil {
+		if in.selected[l] == nil {
+			g.NoGrad(func() { choose(x.forward(g, n, cq, in)) })
+		}
+		return in.selected[l], nil
+	}
+	i := x.forward(g, g.Detach(n), g.Detach(cq), in)
+	choose(i)
+	return in.selected[l], &tensor.IndexTraining{Q: i.Q, K: i.K, W: i.W, Shape: x.shape, Coef: in.Indexer.Coef, Loss: in.Indexer.rows[l]}
+}
+
+func (x *indexer) forward(g *tensor.Graph, n, cq *tensor.Tensor, in *Input) Index {
+	q := g.Rope(g.Linear(cq, x.wqB, nil), x.rope, in.Pos, x.shape.Heads)
+	k := g.Rope(g.LayerNorm(g.Linear(n, x.wk, nil), x.normW, x.normB, indexEps), x.rope, in.Pos, 1)
+	return Index{Q: q, K: k, W: g.Linear(n, x.weights, nil), Shape: x.shape}
 }

@@ -74,7 +74,7 @@ func (a *latent) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *t
 	H, nope, rope, v, rank := cfg.Heads, cfg.NopeDim, cfg.RopeDim, cfg.ValueDim, cfg.KVRank
 	q, cq := a.queries(g, n)
 	q = g.Rope(q, a.qRope, in.Pos, H)
-	sparse := a.indexer.choose(g, l, n, cq, in)
+	sparse, train := a.indexer.choose(g, l, n, cq, in)
 	kv := g.Linear(n, a.kvA, a.kvABias)
 	c := g.RMSNorm(g.Columns(kv, 1, 0, rank), a.kvNorm, latentEps)
 	kPE := g.Rope(g.Columns(kv, 1, rank, rope), a.kRope, in.Pos, 1)
@@ -82,7 +82,7 @@ func (a *latent) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *t
 		return g.Linear(in.Absorbed.layers[l].attend(g, l, a, q, c, kPE, sparse, in), a.o, a.oBias)
 	}
 	expanded := g.Linear(c, a.kvB, nil)
-	heads := Heads{Q: q, K: g.JoinShared(g.Columns(expanded, H, 0, nope), kPE, H), V: g.Columns(expanded, H, nope, v), Sparse: sparse}
+	heads := Heads{Q: q, K: g.JoinShared(g.Columns(expanded, H, 0, nope), kPE, H), V: g.Columns(expanded, H, nope, v), Sparse: sparse, Train: train}
 	return g.Linear(in.Attend.Attend(l, heads), a.o, a.oBias)
 }
 

@@ -103,6 +103,9 @@ type Input struct {
 	// where they are cached, not the same bits. Inference only; nil: expanded.
 	Absorbed *Absorbed
 
+	// Indexer trains lightning indexers; nil: they are frozen.
+	Indexer *IndexerLoss
+
 	selected []tensor.Selection // of each layer, once computed: recomputation repeats them
 }
 
@@ -118,6 +121,7 @@ type Attention interface {
 type Heads struct {
 	Q, K, V *tensor.Tensor   // [rows, heads*dim]; V is nil where it is part of K
 	Sparse  tensor.Selection // nil: dense
+	Train   *tensor.IndexTraining
 }
 
 // Index is what a lightning indexer makes of a layer's rows.
@@ -133,6 +137,12 @@ func (m *Model) Forward(g *tensor.Graph, in Input) *tensor.Tensor {
 		in.Routing = in.Routing.begin(m, len(in.IDs))
 	}
 	in.selected = make([]tensor.Selection, len(m.layers))
+	if in.Indexer != nil {
+		in.Indexer.rows = make([][]float64, len(m.layers))
+		for l := range in.Indexer.rows {
+			in.Indexer.rows[l] = make([]float64, len(in.IDs))
+		}
+	}
 	x := g.Embed(in.IDs, m.embed)
 	for l := range m.layers {
 		x = g.Layer(x, func(x *tensor.Tensor) *tensor.Tensor { return m.block(g, l, x, &in) })
@@ -160,6 +170,9 @@ type inBatch struct {
 }
 
 func (b *inBatch) Attend(_ int, h Heads) *tensor.Tensor {
+	if h.Train != nil {
+		return b.g.TrainedAttention(h.Q, h.K, h.V, b.m.shape, b.seqs, h.Sparse, h.Train)
+	}
 	if h.Sparse != nil {
 		return b.g.SparseAttention(h.Q, h.K, h.V, b.m.shape, b.seqs, h.Sparse)
 	}

@@ -5,7 +5,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 )
@@ -77,5 +79,45 @@ func TestShortContextsAreDense(t *testing.T) {
 	}
 	if same {
 		t.Error("leaving a position out changes nothing")
+	}
+}
+
+// A dense checkpoint becomes a sparse one whose indexers are new: as long as they
+// select everything, nothing changes.
+func TestAddIndexer(t *testing.T) {
+	dev := cpu.New(1)
+	sizes := map[string]any{"index_n_heads": 2, "index_head_dim": 8, "index_topk": 64}
+	sparse, err := model.OpenIndexed(dev, "testdata/deepseek", sizes, rng.NewKey(rng.Init, "", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dense := open(t, dev, "deepseek")
+	ids := openGolden(t, "deepseek").ids("ids")
+	hidden := func(m *model.Model) []float32 {
+		seqs, pos := batch(ids)
+		g := tensor.NewGraph(dev, tensor.Infer)
+		x := m.Forward(g, model.Input{IDs: ids, Pos: pos, Attend: m.InBatch(g, seqs)})
+		h := make([]float32, x.Rows*x.Cols)
+		dev.Read(h, x.Data)
+		return h
+	}
+	sameBits(t, "hidden states", hidden(sparse), hidden(dense))
+	if n, want := len(sparse.Params()), len(dense.Params())+5*dense.Layers(); n != want {
+		t.Errorf("%d weights, want %d", n, want)
+	}
+	for _, p := range sparse.Params() {
+		if w := p.Read(dev); model.IndexerWeight(p) && p.In > 0 && w[0] == 0 {
+			t.Errorf("%s was not drawn", p.Name)
+		}
+	}
+	if cfg, err := model.ParseConfig(sparse.Config.Raw); err != nil || !cfg.Indexed() || cfg.IndexHeads != 2 {
+		t.Errorf("its config.json is not a V3.2's: %v, %v", cfg, err)
+	}
+	sizes["index_k"] = 3
+	if _, err := model.OpenIndexed(dev, "testdata/deepseek", sizes, rng.Key{}); grouse.KindOf(err) != grouse.Invalid {
+		t.Errorf("an unknown key: %v", err)
+	}
+	if _, err := model.OpenIndexed(dev, "testdata/deepseek-sparse", map[string]any{"index_topk": 4}, rng.Key{}); grouse.KindOf(err) != grouse.Invalid {
+		t.Errorf("indexers a second time: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/rng"
+	"github.com/grouse-rl/grouse/internal/tensor"
 )
 
 // Source gives tensors by name: a Hugging Face folder, a GGUF file.
@@ -88,14 +89,25 @@ func (m *Model) Init(key rng.Key) {
 	}
 }
 
-// Trainable makes gradient buffers for all weights that are not frozen.
-func (m *Model) Trainable() {
+// Trainable makes gradient buffers for all weights that are trained by default:
+// not lightning indexers, and not the routers' correction biases.
+func (m *Model) Trainable() { m.Train(func(p *tensor.Param) bool { return !IndexerWeight(p) }) }
+
+// IndexerWeight reports whether a weight is a lightning indexer's.
+func IndexerWeight(p *tensor.Param) bool { return strings.Contains(p.Name, ".indexer.") }
+
+// Train makes gradient buffers for the weights that train says, and takes those of
+// others away. Correction biases are never trained: no gradient reaches them.
+func (m *Model) Train(train func(p *tensor.Param) bool) {
 	for _, p := range m.params {
-		if p.Grad == nil && !p.Frozen {
+		p.Frozen = !train(p) || strings.HasSuffix(p.Name, "e_score_correction_bias")
+		if p.Frozen {
+			p.Grad, p.LookupGrad = nil, nil
+		} else if p.Grad == nil {
 			p.Grad = p.Like(m.dev)
 		}
 	}
-	if m.head == m.embed && m.embed.LookupGrad == nil {
+	if m.head == m.embed && m.embed.Grad != nil && m.embed.LookupGrad == nil {
 		m.embed.LookupGrad = m.embed.Like(m.dev)
 	}
 }

@@ -87,6 +87,10 @@ type Device interface {
 	SparseAttention(o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
 	SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
 
+	// IndexLossGrad adds the gradients of IndexTraining's loss to the indexer's q, k
+	// and w, and writes the KL of each row. lse is the main attention's.
+	IndexLossGrad(loss []float64, dq, dk, dw, q, k, w Buffer, index IndexShape, coef float32, mainQ, mainK, lse Buffer, shape AttentionShape, seqs *Seqs, sel Selection)
+
 	// Logprob sets lp[i] = log p(targets[i]) of softmax(h[i] wᵀ / temperature)
 	// over the kept ids of row i (nil: all), as internal/logprob defines it, and
 	// lse[i] to the log-sum-exp.

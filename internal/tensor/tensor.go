@@ -32,7 +32,7 @@ type Param struct {
 	// update has been seen, so that splitting it changes no order of addition.
 	LookupGrad Buffer
 	Decay      bool // weight decay applies: matrices, not norms and biases
-	Frozen     bool // never trained: it has no gradient
+	Frozen     bool // not being trained: it has no gradient
 }
 
 // Size returns the number of elements.

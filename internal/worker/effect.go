@@ -27,6 +27,7 @@ func CheckEffect(r *config.Resolved, home string) error {
 		}{
 			{"algorithm.keep_routing", s.Algorithm.KeepRouting, cfg.Sparse(), "has no experts"},
 			{"algorithm.reference_routing", s.Algorithm.ReferenceRouting, cfg.Sparse(), "has no experts"},
+			{"trainer.train_indexer", s.Trainer.TrainIndexer != grouse.IndexerNone, cfg.Indexed(), "has no lightning indexer"},
 			{"rollout.keep_exact", !s.Rollout.KeepExact, cfg.Latent(), "has no compressed keys and values"},
 		} {
 			o, known := r.Origin[fmt.Sprintf("stages[%d].%s", i, c.key)]
@@ -55,6 +56,11 @@ func modelConfig(r *config.Resolved, home string) *model.Config {
 	raw, err := os.ReadFile(filepath.Join(path, "config.json"))
 	if err != nil {
 		return nil
+	}
+	if spec.Indexer != nil {
+		if raw, err = model.AddIndexer(raw, spec.Indexer); err != nil {
+			return nil
+		}
 	}
 	cfg, err := model.ParseConfig(raw)
 	if err != nil {

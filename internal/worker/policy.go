@@ -45,17 +45,29 @@ func OpenPolicy(dev tensor.Device, spec grouse.ModelSpec, base, home string, see
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(base, path)
 	}
-	return Open(dev, path, spec.ChatTemplate)
+	if spec.Indexer == nil {
+		return Open(dev, path, spec.ChatTemplate)
+	}
+	m, err := model.OpenIndexed(dev, path, spec.Indexer, rng.NewKey(rng.Init, "", seed))
+	if err != nil {
+		return nil, err
+	}
+	p, err := folderPolicy(m, path, spec.ChatTemplate)
+	return p, needTokenizer(p, path, err)
 }
 
 // Open reads a model from a Hugging Face folder or a .gguf file. template
 // replaces its chat template, unless empty; "none" means plain text.
 func Open(dev tensor.Device, path, template string) (*Policy, error) {
 	p, err := OpenWeights(dev, path, template)
+	return p, needTokenizer(p, path, err)
+}
+
+func needTokenizer(p *Policy, path string, err error) error {
 	if err == nil && p.Tokenizer == nil {
-		return nil, grouse.Errorf(grouse.Invalid, "model %s has no tokenizer.json", path).WithFix("put the tokenizer's files beside config.json")
+		return grouse.Errorf(grouse.Invalid, "model %s has no tokenizer.json", path).WithFix("put the tokenizer's files beside config.json")
 	}
-	return p, err
+	return err
 }
 
 // OpenWeights is Open for those who can do without a tokenizer: Tokenizer is
@@ -72,8 +84,13 @@ func openFolder(dev tensor.Device, dir, template string) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return folderPolicy(m, dir, template)
+}
+
+// folderPolicy joins a folder's weights with its tokenizer and template.
+func folderPolicy(m *model.Model, dir, template string) (*Policy, error) {
 	p := &Policy{Model: m, Files: map[string][]byte{}}
-	_, err = os.Stat(filepath.Join(dir, "tokenizer.json"))
+	_, err := os.Stat(filepath.Join(dir, "tokenizer.json"))
 	if _, other := os.Stat(filepath.Join(dir, "tokenizer_config.json")); err == nil || other == nil {
 		if p.Tokenizer, err = tokenizer.Load(dir); err != nil {
 			return nil, err

@@ -66,6 +66,7 @@ var Metrics = []Metric{
 	{"kept_set/truncated_frac", "share of counted tokens whose kept set is not the whole vocabulary", "", "grouse"},
 	{"routing/differ_frac", "trainer: share of (token, layer) whose experts are not the set that the policy's router would take by itself, all updates of the step; kept routing only", "", "grouse"},
 	{"routing/differ_frac/*", "trainer: the same of one layer", "", "grouse"},
+	{"indexer/loss", "trainer: mean over rows and layers of the KL between attention and the lightning indexer, last update of the step; train_indexer only", "nats", "grouse"},
 	{"groups/*", "groups of the step: admitted, or why not: flat_zero, flat_max, flat, stale, invalid, overlong, surplus, reward, sample (grouse.Admission.Metrics)", "groups", "grouse"},
 	{"prompts_drawn", "candidates of the step, all waves", "groups", "grouse"},
 	{"grad_norm", "trainer: global 2-norm of the gradient before clipping, last update of the step", "", "TRL"},

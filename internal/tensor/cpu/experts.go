@@ -2,8 +2,26 @@ package cpu
 
 import "github.com/grouse-rl/grouse/internal/tensor"
 
-// Grouped products are the products of gemm.go, an expert at a time: the same
-// chains along the reduction, so an expert's rows come out as they would alone.
+// Grouped products are the products of gemm.go for many small matrices at once:
+// the same chains along the reduction, so an expert's rows come out as they would
+// alone, but handed out to threads together.
+
+// eachPanel runs fn for every panel of n numbers of every expert that has rows.
+func (d *Device) eachPanel(offsets []int, n int, fn func(thread, e, at, rows, p int)) {
+	type task struct{ e, p int }
+	var tasks []task
+	for e := range len(offsets) - 1 {
+		for p := range panels(n) {
+			if offsets[e+1] > offsets[e] {
+				tasks = append(tasks, task{e, p})
+			}
+		}
+	}
+	d.pool.run(len(tasks), func(thread, i int) {
+		t := tasks[i]
+		fn(thread, t.e, offsets[t.e], offsets[t.e+1]-offsets[t.e], t.p)
+	})
+}
 
 // GroupedLinear hands out stretches of panels of all experts at once.
 func (d *Device) GroupedLinear(y, x tensor.Buffer, w []tensor.Buffer, offsets []int, out, in int) {
@@ -28,24 +46,50 @@ func (d *Device) GroupedLinear(y, x tensor.Buffer, w []tensor.Buffer, offsets []
 	})
 }
 
-// GroupedLinearGradInput adds dy w of each expert.
+// GroupedLinearGradInput adds dy w of each expert, as mulPackedT does.
 func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer, offsets []int, out, in int) {
 	dxv, dyv := vec(dx), vec(dy)
-	for e := range w {
-		if at, rows := offsets[e], offsets[e+1]-offsets[e]; rows > 0 {
-			d.mulPackedT(dxv[at*in:], in, dyv[at*out:], out, vec(w[e]), rows, out, in)
+	d.eachPanel(offsets, in, func(thread, e, at, rows, p int) {
+		buf, we := d.scratch(thread, blockK*panel), vec(w[e])
+		kn := min(panel, in-p*panel)
+		for n0 := 0; n0 < out; n0 += blockK {
+			nn := min(blockK, out-n0)
+			for q := 0; q < nn; q += panel {
+				transpose16(buf[q*panel:], we[(n0+q)*in+p*panel*panel:], kn)
+			}
+			rowTiles(at, at+rows, func(i, m int) {
+				tile(m, kn, nn, dyv[i*out+n0:], out, 1, buf, panel, dxv[i*in+p*panel:], in, true, nil)
+			})
 		}
-	}
+	})
 }
 
-// GroupedLinearGradWeight adds dyᵀ x of each expert: a chain over its rows.
+// GroupedLinearGradWeight adds dyᵀ x of each expert, a chain over its rows, as
+// mulGrad does.
 func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer, offsets []int, out, in int) {
 	dyv, xv := vec(dy), vec(x)
-	for e := range dw {
-		if at, rows := offsets[e], offsets[e+1]-offsets[e]; rows > 0 {
-			d.mulGrad(vec(dw[e]), dyv[at*out:], out, xv[at*in:], in, rows, out, in)
+	all, tiles := offsets[len(offsets)-1], (in+tileM-1)/tileM
+	xt := d.shared(all * tiles * tileM) // x transposed into tiles of 6 columns: [in/6][rows][6]
+	d.pool.split(tiles, 8, func(_, lo, hi int) {
+		for t := lo; t < hi; t++ {
+			c, m := t*tileM, min(tileM, in-t*tileM)
+			dst := xt[t*tileM*all:]
+			for r := range all {
+				copy(dst[r*tileM:r*tileM+m], xv[r*in+c:r*in+c+m])
+			}
 		}
-	}
+	})
+	d.eachPanel(offsets, out, func(thread, e, at, rows, p int) {
+		buf, de := d.scratch(thread, blockK*panel), vec(dw[e])
+		for r0 := at; r0 < at+rows; r0 += blockK {
+			rn := min(blockK, at+rows-r0)
+			packRows(buf, dyv[r0*out+p*panel:], out, rn, min(panel, out-p*panel))
+			for t := range tiles {
+				m := min(tileM, in-t*tileM)
+				tile(m, panel, rn, xt[(t*all+r0)*tileM:], 1, tileM, buf, panel, de[(p*in+t*tileM)*panel:], panel, true, nil)
+			}
+		}
+	})
 }
 
 // addScaled sets y += a*x by way of t, both roundings apart.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
 )
@@ -32,12 +33,16 @@ func indexScores(s, dots, q, w []float32, keys [][]float32, pos int, sh *tensor.
 		for h := range sh.Heads {
 			f := float32(w[h] * sh.Scale)
 			for i, v := range dots[h*panel : (h+1)*panel] {
-				if v > 0 || v != v {
-					out[i] += float32(f * v)
-				}
+				out[i] += float32(f * relu(v))
 			}
 		}
 	}
+}
+
+// relu is max(v, 0) without a branch, which random signs would make slow.
+func relu(v float32) float32 {
+	b := math.Float32bits(v)
+	return math.Float32frombits(b &^ uint32(int32(b)>>31))
 }
 
 // orderedBits maps float32 to unsigned numbers of the same order.
@@ -50,30 +55,48 @@ func orderedBits(v float32) uint32 {
 }
 
 // topPositions returns the positions of the k largest scores, ascending, ties to
-// the lower position; k is less than len(s). It finds the k-th largest value a byte
-// at a time, so the time is linear.
-func topPositions(s []float32, k int) []int32 {
-	prefix, left := uint32(0), k // values above prefix are in; left of those that begin with it
-	for shift := 24; shift >= 0; shift -= 8 {
-		var count [256]int
-		for _, v := range s {
-			if b := orderedBits(v); shift == 24 || b>>(shift+8) == prefix>>(shift+8) {
-				count[b>>shift&255]++
-			}
-		}
-		digit := 255
-		for ; count[digit] < left; digit-- {
-			left -= count[digit]
-		}
-		prefix |= uint32(digit) << shift
+// the lower position; k is less than len(s). The k-th largest is found by its upper
+// bits, then among the few that share them, so the time is linear. mem is scratch.
+func topPositions(s []float32, k int, mem *[]uint32) []int32 {
+	const shift = 21
+	if len(*mem) < 2*len(s) {
+		*mem = make([]uint32, 2*len(s))
 	}
-	out := make([]int32, 0, k)
+	bits, same := (*mem)[:len(s)], (*mem)[len(s):len(s)]
+	var count [1 << (32 - shift)]int32
 	for i, v := range s {
 		b := orderedBits(v)
-		if b == prefix && left > 0 {
-			left--
-		} else if b <= prefix {
+		bits[i] = b
+		count[b>>shift]++
+	}
+	left, top := k, len(count)-1 // left: how many of the k have the upper bits top
+	for ; int(count[top]) < left; top-- {
+		left -= int(count[top])
+	}
+	for _, b := range bits {
+		if b>>shift == uint32(top) {
+			same = append(same, b)
+		}
+	}
+	slices.Sort(same)
+	kth := same[len(same)-left]
+	ties := 0 // of the k-th largest that are in
+	for _, b := range same[len(same)-left:] {
+		if b != kth {
+			break
+		}
+		ties++
+	}
+	out := make([]int32, 0, k)
+	for i, b := range bits {
+		if b < kth {
 			continue
+		}
+		if b == kth {
+			if ties == 0 {
+				continue
+			}
+			ties--
 		}
 		out = append(out, int32(i))
 	}
@@ -83,7 +106,7 @@ func topPositions(s []float32, k int) []int32 {
 // Select scores and chooses, a row a task.
 func (d *Device) Select(q, k, w tensor.Buffer, sh tensor.IndexShape, seqs *tensor.Seqs) tensor.Selection {
 	qv, kv, wv := vec(q), vec(k), vec(w)
-	sel := make(selection, seqs.Rows())
+	sel, mems := make(selection, seqs.Rows()), make([][]uint32, d.pool.threads)
 	keys := tensor.AttentionShape{Heads: 1, KVHeads: 1, KeyDim: sh.Dim}
 	var g gatherer
 	for i, n := range seqs.Len {
@@ -96,7 +119,7 @@ func (d *Device) Select(q, k, w tensor.Buffer, sh tensor.IndexShape, seqs *tenso
 		d.pool.split(n-from, 1, func(thread, lo, hi int) {
 			for j := from + lo; j < from+hi; j++ {
 				row := seqs.Start[i] + j
-				sel[row] = d.choose(thread, qv, wv, row, g.blocks.k, pos+j, &sh)
+				sel[row] = d.choose(thread, &mems[thread], qv, wv, row, g.blocks.k, pos+j, &sh)
 			}
 		})
 	}
@@ -104,14 +127,14 @@ func (d *Device) Select(q, k, w tensor.Buffer, sh tensor.IndexShape, seqs *tenso
 }
 
 // choose returns the selection of a row at pos, nil if it sees TopK or fewer.
-func (d *Device) choose(thread int, q, w []float32, row int, keys [][]float32, pos int, sh *tensor.IndexShape) []int32 {
+func (d *Device) choose(thread int, bits *[]uint32, q, w []float32, row int, keys [][]float32, pos int, sh *tensor.IndexShape) []int32 {
 	if pos < sh.TopK {
 		return nil
 	}
 	n := pad16(pos + 1)
 	mem := d.scratch(thread, n+sh.Heads*panel)
 	indexScores(mem[:n], mem[n:], q[row*sh.Heads*sh.Dim:], w[row*sh.Heads:], keys, pos, sh)
-	return topPositions(mem[:pos+1], sh.TopK)
+	return topPositions(mem[:pos+1], sh.TopK, bits)
 }
 
 // CacheSelect is Select over cached keys.
@@ -122,7 +145,7 @@ func (d *Device) CacheSelect(q, w tensor.Buffer, sh tensor.IndexShape, tc tensor
 	for _, v := range views {
 		rows = max(rows, v.Row+v.Len)
 	}
-	sel := make(selection, rows)
+	sel, mems := make(selection, rows), make([][]uint32, d.pool.threads)
 	for i := range views {
 		view := &views[i]
 		if view.Pos+view.Len <= sh.TopK {
@@ -131,7 +154,7 @@ func (d *Device) CacheSelect(q, w tensor.Buffer, sh tensor.IndexShape, tc tensor
 		keys := c.keyBlocks(view, layer)
 		d.pool.split(view.Len, 1, func(thread, lo, hi int) {
 			for j := lo; j < hi; j++ {
-				sel[view.Row+j] = d.choose(thread, qv, wv, view.Row+j, keys, view.Pos+j, &sh)
+				sel[view.Row+j] = d.choose(thread, &mems[thread], qv, wv, view.Row+j, keys, view.Pos+j, &sh)
 			}
 		})
 	}
