@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -56,10 +57,20 @@ func (c *runCmd) Run(a *app) error {
 	if err := worker.CheckEffect(r, a.home); err != nil {
 		return err
 	}
+	dir := worker.RunDir(a.home, r.Spec.Name)
+	_, err = os.Stat(dir)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := worker.SaveRecipe(a.home, r); err != nil {
 		return err
 	}
-	return drive(a, r, c.JSON, c.Roles, c.serverFlags, false)
+	err = drive(a, r, c.JSON, c.Roles, c.serverFlags, false)
+	if kind := grouse.KindOf(err); fresh && (kind == grouse.Invalid || kind == grouse.NotFound) && worker.NothingDone(dir) {
+		// What is wrong can be mended and the run started again under its name.
+		if gone := os.RemoveAll(dir); gone != nil {
+			return errors.Join(err, gone)
+		}
+	}
+	return err
 }
 
 type resumeCmd struct {

@@ -122,6 +122,46 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestFailedStart: a run that cannot begin says why and leaves no folder behind,
+// so that it can be mended and started under the same name.
+func TestFailedStart(t *testing.T) {
+	raw, err := os.ReadFile(tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, home := t.TempDir(), t.TempDir()
+	recipe, rows := filepath.Join(dir, "mine.yaml"), filepath.Join(dir, "rows.jsonl")
+	mine := strings.Replace(string(raw), "data: {task: addition, split: rl}", "data: {path: rows.jsonl}", 1)
+	mine = strings.Replace(mine, "steps: 16", "steps: 2", 1)
+	for path, text := range map[string]string{recipe: mine, rows: `{"prompt":"1+1=","answer":"02"}` + "\n" + `{"prompt":` + "\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := launch(t, home, nil, "run", recipe, "--json")
+	if code := p.wait(); code != 3 || !strings.Contains(p.stderr.String(), "rows.jsonl:2") {
+		t.Fatalf("exit %d, want 3 and the line of the bad row: %s", code, p.stderr.String())
+	}
+	// The cold start was done before the rows were read: it is kept.
+	if err := os.WriteFile(rows, []byte(`{"prompt":"1+1=","answer":"02"}`+"\n"+`{"prompt":"12+34=","answer":"46"}`+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, home, nil, "run", recipe, "--json").finish()
+
+	absent := filepath.Join(dir, "absent.yaml")
+	text := strings.Replace(mine, "data: {task: addition, split: sft, limit: 100}", "data: {path: nowhere.jsonl}", 1)
+	if err := os.WriteFile(absent, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p = launch(t, home, nil, "run", absent, "--json")
+	if code := p.wait(); code == 0 || !strings.Contains(p.stderr.String(), "nowhere.jsonl") {
+		t.Fatalf("exit %d: %s", code, p.stderr.String())
+	}
+	if _, err := os.Stat(filepath.Join(home, "runs", "absent")); !os.IsNotExist(err) {
+		t.Errorf("a run that never began left its folder: %v", err)
+	}
+}
+
 // TestPipeline: cold start, specialists, rejection sampling, distillation and a
 // mixed stage are one run; killed in the middle of it, it ends the same.
 func TestPipeline(t *testing.T) {

@@ -89,3 +89,18 @@ func RunState(dir string) string {
 	}
 	return StateUnfinished
 }
+
+// NothingDone reports whether the run in dir has neither trained nor saved
+// anything that was recorded.
+func NothingDone(dir string) bool {
+	for e, err := range ledger.Read(dir) {
+		if err != nil {
+			return grouse.KindOf(err) == grouse.NotFound
+		}
+		switch e.Kind {
+		case grouse.RecordBatch, grouse.RecordStep, grouse.RecordSFT, grouse.RecordCheckpoint:
+			return false
+		}
+	}
+	return true
+}

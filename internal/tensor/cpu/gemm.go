@@ -207,6 +207,12 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 			for t := lo; t < hi; t++ {
 				c, m := t*tileM, min(tileM, K-t*tileM)
 				dst := xt[t*tileM*rn:]
+				if m == tileM { // an array of known size is moved in a few instructions
+					for r := range rn {
+						*(*[tileM]float32)(dst[r*tileM:]) = *(*[tileM]float32)(x[(r0+r)*ldx+c:])
+					}
+					continue
+				}
 				for r := range rn {
 					copy(dst[r*tileM:r*tileM+m], x[(r0+r)*ldx+c:(r0+r)*ldx+c+m])
 				}
@@ -228,6 +234,12 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 
 // packRows copies n columns of rows rows of src (ld) into rows of 16, zero-padded.
 func packRows(dst, src []float32, ld, rows, n int) {
+	if n == panel {
+		for r := range rows {
+			*(*[panel]float32)(dst[r*panel:]) = *(*[panel]float32)(src[r*ld:])
+		}
+		return
+	}
 	for r := range rows {
 		row := dst[r*panel : (r+1)*panel]
 		copy(row, src[r*ld:r*ld+n])
