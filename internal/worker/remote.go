@@ -111,7 +111,7 @@ func remoteError(ctx context.Context, err error) error {
 	}
 	var service serviceerror.ServiceError
 	if errors.As(err, &service) {
-		return rewards.TryAgain(fmt.Errorf("Temporal: %w", err))
+		return rewards.TryAgain(fmt.Errorf("ask Temporal: %w", err))
 	}
 	return rewards.Fail(err)
 }

@@ -36,7 +36,7 @@ func setAttributes(cmd *exec.Cmd) {
 func limitMemory(pid, megabytes int) error {
 	limit := syscall.Rlimit{Cur: uint64(megabytes) << 20, Max: uint64(megabytes) << 20}
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_AS, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
-	if errno != 0 {
+	if errno != 0 && errno != syscall.ESRCH { // one that has ended already needs no limit
 		return errno
 	}
 	return nil
@@ -91,8 +91,9 @@ func processesWith(mark string) []int {
 }
 
 // outOfMemory reports whether a process that ended by itself did so for want of
-// memory: it said so, the kernel killed it, or it broke down (as programs do that do
-// not look at what malloc returns) having filled a good part of its limit.
+// memory: it said so, the kernel killed it, or it broke down at an address (as
+// programs do that do not look at what malloc returns) having filled a good part of
+// its limit.
 func outOfMemory(status error, words string, limitMB int) bool {
 	for _, w := range []string{"MemoryError", "out of memory", "annot allocate memory", "std::bad_alloc"} {
 		if strings.Contains(words, w) {
@@ -107,12 +108,16 @@ func outOfMemory(status error, words string, limitMB int) bool {
 	if !ok || !ws.Signaled() {
 		return false
 	}
-	if ws.Signal() == syscall.SIGKILL {
+	switch ws.Signal() {
+	case syscall.SIGKILL:
 		return true
+	case syscall.SIGSEGV, syscall.SIGBUS: // perhaps
+	default:
+		return false
 	}
 	// The limit is of address space, of which less is resident. A child begins with
-	// its parent's peak, so only more than ours is its own.
+	// its parent's peak, so only what is clearly more than ours is its own.
 	var own syscall.Rusage
 	usage, ok := exit.SysUsage().(*syscall.Rusage)
-	return ok && limitMB > 0 && syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil && usage.Maxrss >= int64(limitMB)<<10/4 && usage.Maxrss > own.Maxrss
+	return ok && limitMB > 0 && syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil && usage.Maxrss >= int64(limitMB)<<10/4 && usage.Maxrss > own.Maxrss+16<<10
 }
