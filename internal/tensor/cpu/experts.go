@@ -69,7 +69,7 @@ func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer,
 func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer, offsets []int, out, in int) {
 	dyv, xv := vec(dy), vec(x)
 	all, tiles := offsets[len(offsets)-1], (in+tileM-1)/tileM
-	xt := d.shared(all * tiles * tileM) // x transposed into tiles of 6 columns: [in/6][rows][6]
+	xt := d.shared(all * tiles * tileM) // x transposed into tiles of tileM columns: [in/12][rows][12]
 	d.pool.split(tiles, 8, func(_, lo, hi int) {
 		for t := lo; t < hi; t++ {
 			c, m := t*tileM, min(tileM, in-t*tileM)
@@ -92,17 +92,10 @@ func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer
 	})
 }
 
-// addScaled sets y += a*x by way of t, both roundings apart.
-func addScaled(y, x, t []float32, a float32) {
-	rowScale(t, x, a)
-	rowAdd(y, y, t)
-}
-
 // Combine adds up a row's slots in order.
 func (d *Device) Combine(y, x, gates tensor.Buffer, slots []int32, rows, k, dim int) {
 	yv, xv, gv := vec(y), vec(x), vec(gates)
-	d.pool.split(rows, rowGrain(2*k*dim), func(thread, lo, hi int) {
-		t := d.scratch(thread, dim)
+	d.pool.split(rows, rowGrain(2*k*dim), func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := yv[i*dim : (i+1)*dim]
 			for j := range k {
@@ -111,7 +104,7 @@ func (d *Device) Combine(y, x, gates tensor.Buffer, slots []int32, rows, k, dim 
 					rowScale(row, src, gv[i*k])
 					continue
 				}
-				addScaled(row, src, t, gv[i*k+j])
+				rowAxpy(row, src, gv[i*k+j])
 			}
 		}
 	})
@@ -120,14 +113,13 @@ func (d *Device) Combine(y, x, gates tensor.Buffer, slots []int32, rows, k, dim 
 // CombineGrad: a slot belongs to one row, so rows do not meet.
 func (d *Device) CombineGrad(dx, dgates, dy, x, gates tensor.Buffer, slots []int32, rows, k, dim int) {
 	dxv, dgv, dyv, xv, gv := vec(dx), vec(dgates), vec(dy), vec(x), vec(gates)
-	d.pool.split(rows, rowGrain(3*k*dim), func(thread, lo, hi int) {
-		t := d.scratch(thread, dim)
+	d.pool.split(rows, rowGrain(3*k*dim), func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := dyv[i*dim : (i+1)*dim]
 			for j := range k {
 				at := int(slots[i*k+j]) * dim
 				dgv[i*k+j] += rowDot(row, xv[at:at+dim])
-				addScaled(dxv[at:at+dim], row, t, gv[i*k+j])
+				rowAxpy(dxv[at:at+dim], row, gv[i*k+j])
 			}
 		}
 	})

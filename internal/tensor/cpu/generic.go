@@ -133,6 +133,21 @@ func rowScaleGeneric(dst, x []float32, a float32) {
 	}
 }
 
+func rowAxpyGeneric(dst, x []float32, a float32) {
+	for i, v := range x {
+		dst[i] = fma32(v, a, dst[i])
+	}
+}
+
+func rowReluAxpyGeneric(dst, x []float32, a float32) {
+	for i, v := range x {
+		if 0 > v {
+			v = 0
+		}
+		dst[i] = fma32(v, a, dst[i])
+	}
+}
+
 func rowNormGeneric(dst, x, w []float32, inv float32) {
 	for i, v := range x {
 		dst[i] = float32(v*inv) * w[i]

@@ -80,7 +80,6 @@ func (x *indexLoss) row(row int, at []int32) {
 		sum += rng.Exp(v - top)
 	}
 	logSum, kl := rng.Log(sum), 0.0
-	t := make([]float32, D)
 	for i, s := range at {
 		lq := scores[i] - top - logSum
 		if p[i] > 0 { // 0 log 0 = 0
@@ -95,8 +94,8 @@ func (x *indexLoss) row(row int, at []int32) {
 			}
 			x.dw[row*H+h] += float32(g * float64(dot))
 			gw := float32(g * float64(x.w[row*H+h]))
-			addScaled(x.dq[(row*H+h)*D:][:D], x.k[r*D:(r+1)*D], t, gw)
-			addScaled(x.dk[r*D:(r+1)*D], x.q[(row*H+h)*D:][:D], t, gw)
+			rowAxpy(x.dq[(row*H+h)*D:][:D], x.k[r*D:(r+1)*D], gw)
+			rowAxpy(x.dk[r*D:(r+1)*D], x.q[(row*H+h)*D:][:D], gw)
 		}
 	}
 	x.loss[row] = kl

@@ -88,6 +88,12 @@ func rowAddAVX2(n int, dst *float32, x *float32, y *float32)
 // rowScaleAVX2 sets dst[i] = a*x[i].
 func rowScaleAVX2(n int, dst *float32, x *float32, a float32)
 
+// rowAxpyAVX2 sets dst[i] += a*x[i], rounded once.
+func rowAxpyAVX2(n int, dst *float32, x *float32, a float32)
+
+// rowReluAxpyAVX2 sets dst[i] += a*max(x[i], 0), rounded once.
+func rowReluAxpyAVX2(n int, dst *float32, x *float32, a float32)
+
 // rowNormAVX2 sets dst[i] = (x[i]*inv)*w[i].
 func rowNormAVX2(n int, dst *float32, x *float32, w *float32, inv float32)
 

@@ -3059,6 +3059,66 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowAxpyAVX2(n int, dst *float32, x *float32, a float32)
+// Requires: AVX, FMA3
+TEXT ·rowAxpyAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         dst+8(FP), CX
+	MOVQ         x+16(FP), DX
+	VBROADCASTSS a+24(FP), Y0
+	VXORPS       Y1, Y1, Y1
+
+loop:
+	CMPQ        AX, $0x10
+	JL          done
+	VMOVUPS     (DX), Y1
+	VMOVUPS     (CX), Y2
+	VFMADD231PS Y1, Y0, Y2
+	VMOVUPS     Y2, (CX)
+	VMOVUPS     32(DX), Y1
+	VMOVUPS     32(CX), Y2
+	VFMADD231PS Y1, Y0, Y2
+	VMOVUPS     Y2, 32(CX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	SUBQ        $0x10, AX
+	JMP         loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowReluAxpyAVX2(n int, dst *float32, x *float32, a float32)
+// Requires: AVX, FMA3
+TEXT ·rowReluAxpyAVX2(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), AX
+	MOVQ         dst+8(FP), CX
+	MOVQ         x+16(FP), DX
+	VBROADCASTSS a+24(FP), Y0
+	VXORPS       Y1, Y1, Y1
+
+loop:
+	CMPQ        AX, $0x10
+	JL          done
+	VMOVUPS     (DX), Y2
+	VMAXPS      Y2, Y1, Y2
+	VMOVUPS     (CX), Y3
+	VFMADD231PS Y2, Y0, Y3
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     32(DX), Y2
+	VMAXPS      Y2, Y1, Y2
+	VMOVUPS     32(CX), Y3
+	VFMADD231PS Y2, Y0, Y3
+	VMOVUPS     Y3, 32(CX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	SUBQ        $0x10, AX
+	JMP         loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func rowNormAVX2(n int, dst *float32, x *float32, w *float32, inv float32)
 // Requires: AVX
 TEXT ·rowNormAVX2(SB), NOSPLIT, $0-36

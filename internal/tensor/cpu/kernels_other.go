@@ -40,6 +40,14 @@ func rowScaleAVX2(n int, dst *float32, x *float32, a float32) {
 	panic("no AVX2 here")
 }
 
+func rowAxpyAVX2(n int, dst *float32, x *float32, a float32) {
+	panic("no AVX2 here")
+}
+
+func rowReluAxpyAVX2(n int, dst *float32, x *float32, a float32) {
+	panic("no AVX2 here")
+}
+
 func rowNormAVX2(n int, dst *float32, x *float32, w *float32, inv float32) {
 	panic("no AVX2 here")
 }

@@ -92,6 +92,28 @@ func rowScale(dst, x []float32, a float32) {
 	rowScaleGeneric(dst[n:], x[n:], a)
 }
 
+// rowAxpy sets dst[i] += a*x[i].
+func rowAxpy(dst, x []float32, a float32) {
+	n := 0
+	if avx2 {
+		if n = len(x) &^ 15; n > 0 {
+			rowAxpyAVX2(n, &dst[:n][0], &x[0], a)
+		}
+	}
+	rowAxpyGeneric(dst[n:], x[n:], a)
+}
+
+// rowReluAxpy sets dst[i] += a*max(x[i], 0).
+func rowReluAxpy(dst, x []float32, a float32) {
+	n := 0
+	if avx2 {
+		if n = len(x) &^ 15; n > 0 {
+			rowReluAxpyAVX2(n, &dst[:n][0], &x[0], a)
+		}
+	}
+	rowReluAxpyGeneric(dst[n:], x[n:], a)
+}
+
 func rowNorm(dst, x, w []float32, inv float32) {
 	n := 0
 	if avx2 {

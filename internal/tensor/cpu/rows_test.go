@@ -44,6 +44,8 @@ func TestKernelsHaveTwins(t *testing.T) {
 		both(t, name("dot"), func() []float32 { return []float32{rowDot(y, z), rowDot3(w, y, z)} })
 		both(t, name("add"), func() []float32 { d := c(x); rowAdd(d, d, y); return d })
 		both(t, name("scale"), func() []float32 { d := c(y); rowScale(d, d, 0.3); return d })
+		both(t, name("axpy"), func() []float32 { d := c(y); rowAxpy(d, x, 0.3); return d })
+		both(t, name("relu axpy"), func() []float32 { d := c(y); rowReluAxpy(d, x, -0.3); return d })
 		both(t, name("norm"), func() []float32 { d := make([]float32, n); rowNorm(d, y, w, 1.7); return d })
 		both(t, name("norm gradient"), func() []float32 {
 			dx, dw := c(z), c(u)

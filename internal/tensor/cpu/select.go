@@ -20,29 +20,26 @@ func rowsOf(sel tensor.Selection) selection {
 	return sel.(selection)
 }
 
+// indexChunk is how many positions are scored at once.
+const indexChunk = 16 * panel
+
 // indexScores sets s[0:pos+1] to the scores of a query, q [Heads, Dim] and w
 // [Heads], from blocks of keys [Dim][16]: each product is one chain along Dim,
-// heads are added up in order. dots is scratch of Heads*16.
+// heads are added up in order. dots is scratch of Heads*indexChunk.
 func indexScores(s, dots, q, w []float32, keys [][]float32, pos int, sh *tensor.IndexShape) {
-	for b := 0; b*panel <= pos; b++ {
-		rowTiles(0, sh.Heads, func(h, m int) {
-			tile(m, panel, sh.Dim, q[h*sh.Dim:], sh.Dim, 1, keys[b], panel, dots[h*panel:], panel, false, nil)
-		})
-		out := s[b*panel : (b+1)*panel]
+	n := pad16(pos + 1)
+	for c := 0; c < n; c += indexChunk {
+		out := s[c:min(n, c+indexChunk)]
+		for b := 0; b < len(out); b += panel {
+			rowTiles(0, sh.Heads, func(h, m int) {
+				tile(m, panel, sh.Dim, q[h*sh.Dim:], sh.Dim, 1, keys[(c+b)/panel], panel, dots[h*indexChunk+b:], indexChunk, false, nil)
+			})
+		}
 		clear(out)
 		for h := range sh.Heads {
-			f := float32(w[h] * sh.Scale)
-			for i, v := range dots[h*panel : (h+1)*panel] {
-				out[i] += float32(f * relu(v))
-			}
+			rowReluAxpy(out, dots[h*indexChunk:][:len(out)], float32(w[h]*sh.Scale))
 		}
 	}
-}
-
-// relu is max(v, 0) without a branch, which random signs would make slow.
-func relu(v float32) float32 {
-	b := math.Float32bits(v)
-	return math.Float32frombits(b &^ uint32(int32(b)>>31))
 }
 
 // orderedBits maps float32 to unsigned numbers of the same order.
@@ -132,7 +129,7 @@ func (d *Device) choose(thread int, bits *[]uint32, q, w []float32, row int, key
 		return nil
 	}
 	n := pad16(pos + 1)
-	mem := d.scratch(thread, n+sh.Heads*panel)
+	mem := d.scratch(thread, n+sh.Heads*indexChunk)
 	indexScores(mem[:n], mem[n:], q[row*sh.Heads*sh.Dim:], w[row*sh.Heads:], keys, pos, sh)
 	return topPositions(mem[:pos+1], sh.TopK, bits)
 }

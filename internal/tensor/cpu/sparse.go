@@ -10,12 +10,12 @@ import (
 
 // picker gathers selected positions in a thread's memory.
 type picker struct {
-	blocks   kvBlocks
-	mem      []float32
-	kRows    []float32 // [n][KeyDim]
-	vRows    []float32 // [n][padded ValueDim]
-	vT       []float32 // values as blocks [padded ValueDim][16], for gradients
-	p, dp, t []float32
+	blocks kvBlocks
+	mem    []float32
+	kRows  []float32 // [n][KeyDim]
+	vRows  []float32 // [n][padded ValueDim]
+	vT     []float32 // values as blocks [padded ValueDim][16], for gradients
+	p, dp  []float32
 }
 
 // pick copies key(s) and value(s) of each selected s; value has the padded length.
@@ -148,7 +148,6 @@ func (a *attnGrad) sparse(t *attnThread, pk *picker, i, kh, from int, sel select
 		nb, n := len(pk.blocks.k), len(chosen)
 		ld := nb * panel
 		vT, p, dp := grow(&pk.vT, ld*vd), grow(&pk.p, ld), grow(&pk.dp, ld)
-		scratch := grow(&pk.t, max(kd, vd))
 		for b := range nb {
 			toPanel(vT[b*panel*vd:], pk.blocks.v[b], vd)
 		}
@@ -167,8 +166,8 @@ func (a *attnGrad) sparse(t *attnThread, pk *picker, i, kh, from int, sel select
 			}
 			for x, s := range chosen {
 				r := rows[s]*sh.KVHeads + kh
-				addScaled(a.dk[r*kd:(r+1)*kd], q, scratch[:kd], dp[x])
-				addScaled(a.dv[r*sh.ValueDim:(r+1)*sh.ValueDim], do, scratch[:sh.ValueDim], p[x])
+				rowAxpy(a.dk[r*kd:(r+1)*kd], q, dp[x])
+				rowAxpy(a.dv[r*sh.ValueDim:(r+1)*sh.ValueDim], do, p[x])
 			}
 		}
 	}

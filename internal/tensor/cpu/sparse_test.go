@@ -272,20 +272,16 @@ func BenchmarkSparseAttention(b *testing.B) {
 		d := New(0)
 		q, k, v, o := Vec(ramp(n*sh.Heads*sh.KeyDim, 1)), Vec(ramp(n*sh.KVHeads*sh.KeyDim, 2)), Vec(ramp(n*sh.KVHeads*sh.ValueDim, 3)), make(Vec, n*sh.Heads*sh.ValueDim)
 		qi, ki, wi := Vec(ramp(n*ix.Heads*ix.Dim, 4)), Vec(ramp(n*ix.Dim, 5)), Vec(ramp(n*ix.Heads, 6))
-		var sel tensor.Selection
-		for name, f := range map[string]func(){
-			"indexer": func() { d.Select(qi, ki, wi, ix, seqs) },
-			"attention": func() {
-				if sel == nil { // once
-					b.StopTimer()
-					sel = d.Select(qi, ki, wi, ix, seqs)
-					b.StartTimer()
-				}
-				d.SparseAttention(o, nil, q, k, v, sh, seqs, sel)
+		for name, prepare := range map[string]func() func(){
+			"indexer": func() func() { return func() { d.Select(qi, ki, wi, ix, seqs) } },
+			"attention": func() func() {
+				sel := d.Select(qi, ki, wi, ix, seqs)
+				return func() { d.SparseAttention(o, nil, q, k, v, sh, seqs, sel) }
 			},
-			"dense": func() { d.Attention(o, nil, q, k, v, sh, seqs) },
+			"dense": func() func() { return func() { d.Attention(o, nil, q, k, v, sh, seqs) } },
 		} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				f := prepare()
 				for b.Loop() {
 					f()
 				}

@@ -34,6 +34,8 @@ func main() {
 	rowDot3()
 	rowAdd()
 	rowScale()
+	rowAxpy(false)
+	rowAxpy(true)
 	rowNorm()
 	rowNormBack()
 	rowSwiGLU()
@@ -494,6 +496,33 @@ func rowScale() {
 			v := YMM()
 			VMULPS(at(x, h), a, v)
 			VMOVUPS(v, at(dst, h))
+		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// rowAxpy adds a multiple of x, or of its positive part.
+func rowAxpy(relu bool) {
+	name, what := "rowAxpyAVX2", "x[i]"
+	if relu {
+		name, what = "rowReluAxpyAVX2", "max(x[i], 0)"
+	}
+	TEXT(name, NOSPLIT, "func(n int, dst, x *float32, a float32)")
+	Doc(name + " sets dst[i] += a*" + what + ", rounded once.")
+	n, dst, x := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("x"), GP64())
+	a, none := broadcast("a"), YMM()
+	VXORPS(none, none, none)
+	loop16(n, []Register{dst, x}, func() {
+		for h := range 2 {
+			v, sum := YMM(), YMM()
+			VMOVUPS(at(x, h), v)
+			if relu {
+				VMAXPS(v, none, v)
+			}
+			VMOVUPS(at(dst, h), sum)
+			VFMADD231PS(v, a, sum)
+			VMOVUPS(sum, at(dst, h))
 		}
 	})
 	VZEROUPPER()
