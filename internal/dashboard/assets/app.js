@@ -89,7 +89,7 @@ async function follow(mine, name, file, fn) {
 async function head(name, current) {
   const info = await api("/runs/" + encodeURIComponent(name));
   const s = info.spec;
-  const what = [s.recipe !== name ? "recipe " + s.recipe : null, s.preset ? "preset " + s.preset : null, "seed " + s.seed, info.folder].filter(Boolean).join(" · ");
+  const what = [s.recipe !== name ? "recipe " + s.recipe : null, s.preset ? "preset " + s.preset : null, "seed " + s.seed].filter(Boolean).join(" · ");
   return { info, nodes: [el("h1", null, name), el("div.soft", null, what), tabs(name, current)] };
 }
 
@@ -192,7 +192,7 @@ async function rolloutsPage(mine, name, [stage, step, candidate], query) {
 
 async function recipePage(mine, name) {
   const { info, nodes } = await head(name, "recipe");
-  if (!mine.over) main.replaceChildren(...nodes, el("p.soft", null, "As it was resolved when the run began; settings that were changed since are in the events."), el("pre", null, info.recipe));
+  if (!mine.over) main.replaceChildren(...nodes, el("p.soft", null, `As it was resolved when the run began; settings that were changed since are in the events. The run's files: ${info.folder}`), el("pre", null, info.recipe));
 }
 
 async function eventsPage(mine, name) {
