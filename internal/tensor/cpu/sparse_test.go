@@ -264,7 +264,7 @@ func TestLayerNormGradientIsTheDerivative(t *testing.T) {
 // BenchmarkSparseAttention shows the cost of attention at a fixed number of
 // selected positions: linear in the context, where dense attention is quadratic.
 func BenchmarkSparseAttention(b *testing.B) {
-	sh := tensor.AttentionShape{Heads: 4, KVHeads: 4, KeyDim: 48, ValueDim: 32, Scale: 0.1}
+	sh := tensor.AttentionShape{Heads: 16, KVHeads: 16, KeyDim: 48, ValueDim: 32, Scale: 0.1}
 	ix := tensor.IndexShape{Heads: 4, Dim: 32, TopK: 256, Scale: 0.1}
 	for _, n := range []int{1024, 2048, 4096, 8192, 16384, 32768} {
 		seqs := &tensor.Seqs{}
