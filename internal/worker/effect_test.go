@@ -2,11 +2,21 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/config"
 )
+
+// transformers refuses a config whose float is written as a whole number.
+func TestFloatsOfATinyConfigStayFloats(t *testing.T) {
+	cfg, _, _, err := tinyConfig(grouse.ModelSpec{Tiny: map[string]any{"architectures": []any{"LlamaForCausalLM"}, "hidden_size": 16, "intermediate_size": 16,
+		"num_hidden_layers": 1, "num_attention_heads": 1, "rope_theta": float64(10000), "tokenizer": map[string]any{"characters": "01"}}})
+	if err != nil || !strings.Contains(string(cfg.Raw), `"rope_theta": 10000.0`) {
+		t.Errorf("%v: %s", err, cfg.Raw)
+	}
+}
 
 func TestSettingsThatTheModelHasNoUseFor(t *testing.T) {
 	const dense = `architectures: [LlamaForCausalLM], hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 1`

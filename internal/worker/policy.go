@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/grouse-rl/grouse"
@@ -183,6 +184,11 @@ func tinyConfig(spec grouse.ModelSpec) (config *model.Config, tok *tokenizer.Tok
 	cfg["eos_token_id"], cfg["pad_token_id"], cfg["bos_token_id"] = tok.EOS(), tok.PAD(), nil
 	if arch, ok := cfg["architectures"].([]any); ok && len(arch) == 1 && cfg["model_type"] == nil {
 		cfg["model_type"] = model.ModelType(fmt.Sprint(arch[0])) // transformers goes by it
+	}
+	for _, key := range []string{"routed_scaling_factor", "rope_theta", "rms_norm_eps", "initializer_range"} {
+		if v, ok := cfg[key].(float64); ok && v == math.Trunc(v) {
+			cfg[key] = json.Number(strconv.FormatFloat(v, 'f', 1, 64)) // transformers takes no whole number for a float
+		}
 	}
 	if raw, err = json.MarshalIndent(cfg, "", "  "); err != nil {
 		return nil, nil, "", grouse.Errorf(grouse.Invalid, "model.tiny: %w", err)
