@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -146,7 +147,11 @@ func messagesOf(r data.Row, d *grouse.Domain) ([]grouse.Message, error) {
 	}
 	var out []grouse.Message
 	if d.System != "" {
-		out = append(out, grouse.Message{Role: "system", Content: d.System})
+		system, err := fill(d.System, r.Columns)
+		if err != nil {
+			return nil, fmt.Errorf("system: %w", err)
+		}
+		out = append(out, grouse.Message{Role: "system", Content: system})
 	}
 	switch v := r.Columns[column].(type) {
 	case string:
@@ -170,6 +175,25 @@ func messagesOf(r data.Row, d *grouse.Domain) ([]grouse.Message, error) {
 	default:
 		return nil, fmt.Errorf("column %q is a %T, want text or messages", column, v)
 	}
+}
+
+var named = regexp.MustCompile(`\{\{([A-Za-z_][A-Za-z0-9_.]*)\}\}`)
+
+// fill puts a row's columns where a text names them: "Reasoning: {{effort}}".
+func fill(text string, columns map[string]any) (string, error) {
+	var missing error
+	text = named.ReplaceAllStringFunc(text, func(m string) string {
+		name := m[2 : len(m)-2]
+		switch v, _ := column(columns, name); v := v.(type) {
+		case string:
+			return v
+		case float64, bool:
+			return fmt.Sprint(v)
+		}
+		missing = fmt.Errorf("%s: the row has no column %q of text, a number or true and false", m, name)
+		return m
+	})
+	return text, missing
 }
 
 func (p *prompts) domain(stage int, d *grouse.Domain, extra func(data.Row) error) (*domainSet, error) {
