@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -546,19 +547,19 @@ func TestNoWorker(t *testing.T) {
 	spec.Eval = grouse.EvalSpec{} // no child: it has a status of its own
 	want := undisturbed(t, spec).Policy
 	f := newFixture(t, spec)
-	away := true
+	var back atomic.Bool // activities and the workflow have goroutines of their own
 	f.env.OnActivity("ScoreGroups", mock.Anything, mock.Anything).Return(
 		func(ctx context.Context, in activities.ScoreGroupsInput) (activities.ScoreGroupsOutput, error) {
-			if away {
+			if !back.Load() {
 				return activities.ScoreGroupsOutput{}, temporal.NewTimeoutError(enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START, nil)
 			}
 			return f.parts.Rewards.ScoreGroups(ctx, in)
 		})
 	waited := ""
 	f.completed = func(name string, n int) {
-		if name == "ScoreGroups" && away {
+		if name == "ScoreGroups" && !back.Load() {
 			if n > 35 { // the test environment tries ten times before the workflow hears of it
-				away = false
+				back.Store(true)
 			}
 			if s := query[workflows.Status](f, workflows.QueryStatus); s.Waiting != "" {
 				waited = s.Waiting

@@ -10,7 +10,7 @@ type completeCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-const commands = "run resume ls show watch pause stop set chat eval generate logprobs export pull audit replay bench recipe reward rescore judge serve worker doctor version completion"
+const commands = "run resume ls show watch pause stop set chat eval generate logprobs export pull audit replay bench recipe reward rescore judge serve worker dashboard doctor version completion"
 
 // Run prints a script: commands first, then names of runs and recipes.
 func (c *completeCmd) Run(a *app) error {
