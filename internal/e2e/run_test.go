@@ -70,6 +70,26 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// TestReferenceRefresh: every ref_model_sync_steps the reference becomes the
+// policy, so that the KL of the step after is exactly 0, and of no other.
+func TestReferenceRefresh(t *testing.T) {
+	undisturbed(t)
+	n := 0
+	for _, e := range reference.events {
+		kl, ok := e.Metrics["kl"]
+		if e.Event != "step" || !ok {
+			continue
+		}
+		n++
+		if fresh := e.Step%5 == 1; (kl == 0) != fresh {
+			t.Errorf("step %d: kl %v, the reference was refreshed before it: %v", e.Step, kl, fresh)
+		}
+	}
+	if n < 12 {
+		t.Errorf("only %d steps have a KL", n)
+	}
+}
+
 // TestKill kills runs at random moments after the first line, on the way to
 // which anything may be half done, and goes on with them.
 func TestKill(t *testing.T) {
