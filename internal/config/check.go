@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/track"
 	"github.com/grouse-rl/grouse/trainer/grpo"
 )
 
@@ -23,6 +24,11 @@ func check(r *Resolved) error {
 		names[s.Stages[i].Name] = true
 	}
 	c.eval()
+	for i, t := range s.Trackers {
+		if err := track.Check(t); err != nil {
+			c.refuse(fmt.Sprintf("trackers[%d]", i), grouse.FixOf(err), "%v", err)
+		}
+	}
 	return c.err
 }
 
