@@ -238,8 +238,17 @@ func (p *pump) tell(err error) {
 func (p *pump) end(ctx context.Context) {
 	var err error
 	if !p.gaveUp {
-		if err = p.main.catchUp(ctx); err == nil {
-			err = p.main.sink.Close(ctx, p.finish)
+		for delay := p.pace.retry; ; delay *= 2 {
+			if err = p.main.catchUp(ctx); err == nil {
+				err = p.main.sink.Close(ctx, p.finish)
+			}
+			if p.failures++; err == nil || p.failures >= patience || grouse.KindOf(err) == grouse.Invalid {
+				break // one that was away before is not waited for
+			}
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+			}
 		}
 		if err != nil {
 			p.tell(err)

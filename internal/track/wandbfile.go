@@ -147,10 +147,15 @@ func (w *wandbOffline) Log(_ context.Context, points []Point) (json.RawMessage, 
 		items := wandbItems(&points[i], w.began)
 		w.summary.add(items)
 		w.record(3, w.items(items)) // summary.update
-		step := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(points[i].Row))
-		w.record(2, protowire.AppendBytes(protowire.AppendTag(w.items(items), 2, protowire.BytesType), step)) // history
+		w.history(items, points[i].Row)
 	}
 	return nil, w.flush()
+}
+
+// history writes a row.
+func (w *wandbOffline) history(items []wandbItem, row int64) {
+	step := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(row))
+	w.record(2, protowire.AppendBytes(protowire.AppendTag(w.items(items), 2, protowire.BytesType), step))
 }
 
 func (w *wandbOffline) flush() error {
