@@ -26,7 +26,7 @@ func check(r *Resolved) error {
 	c.eval()
 	for i, t := range s.Trackers {
 		if err := track.Check(t); err != nil {
-			c.refuse(fmt.Sprintf("trackers[%d]", i), grouse.FixOf(err), "%v", err)
+			c.refuse(fmt.Sprintf("trackers[%d].use", i), grouse.FixOf(err), "%v", err)
 		}
 	}
 	return c.err

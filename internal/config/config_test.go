@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -52,6 +53,9 @@ func TestRefusals(t *testing.T) {
 		{"estimator without beta", small + "algorithm: {kl_estimator: k3_is}\n", "every domain's beta is 0", "set kl_estimator: none, or a beta above 0"},
 		{"kept sets without a bound", small + "rollout: {top_p: 0.9}\n", "kept sampling masks of unbounded size", "set rollout.top_k to at most 512 beside top_p and min_p"},
 		{"twice", small + "steps: 1\nsteps: 2\n", "", ""},
+		{"a tracker without a name", small + "trackers: [{project: p}]\n", "r.yaml:4:12: trackers: a tracker needs a name", "for example {use: wandb, key: env:WANDB_API_KEY}"},
+		{"an unknown tracker", small + "trackers: [comet]\n", `trackers[0].use: unknown tracker "comet"`, "one of tensorboard, wandb, mlflow, prometheus"},
+		{"a secret written out", small + "trackers: [tensorboard, {use: wandb, key: 0badcafe}]\n", "r.yaml:4:26: trackers[1].use: key: a secret is named by reference", ""},
 		{"overlong both ways", strings.Replace(small, "[math]", "[math, soft_overlong]", 1) + "algorithm: {mask_truncated_completions: true}\n", "overlong shaping and mask_truncated_completions", "use one of them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -100,5 +104,25 @@ func TestPresetsSayWhereTheyComeFrom(t *testing.T) {
 				t.Errorf("%s: %s has no source", name, path)
 			}
 		}
+	}
+}
+
+// A tracker is written in short and saved at length, by reference to its secret.
+func TestTrackers(t *testing.T) {
+	r, err := config.Parse([]byte(strings.TrimLeft(small, "\n")+"trackers: [tensorboard, {use: wandb, project: p, key: env:WANDB_API_KEY}]\n"), "r.yaml", config.Options{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []grouse.TrackerSpec{{Use: "tensorboard"}, {Use: "wandb", Params: map[string]any{"project": "p", "key": "env:WANDB_API_KEY"}}}
+	if !reflect.DeepEqual(r.Spec.Trackers, want) {
+		t.Errorf("got %+v", r.Spec.Trackers)
+	}
+	raw, err := r.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := config.Parse(raw, "saved", config.Options{})
+	if err != nil || !reflect.DeepEqual(again.Spec.Trackers, want) {
+		t.Errorf("saved and read: %+v, %v", again.Spec.Trackers, err)
 	}
 }

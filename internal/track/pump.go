@@ -228,7 +228,7 @@ func (p *pump) tell(err error) {
 	if p.fallback != nil {
 		text += "; what it misses is in " + p.where
 	}
-	if !p.gaveUp {
+	if !p.gaveUp && !p.isClosed() {
 		text += "; it is tried again"
 	}
 	p.warn(text + ". The run goes on")
