@@ -85,6 +85,9 @@ func (c *checker) model() {
 	if n != 1 {
 		c.refuse("model", "give one of path, hub and tiny", "%d of path, hub and tiny are given", n)
 	}
+	if m.From != nil && m.Path == "" {
+		c.refuse("model.from", "remove it: grouse fork writes it", "has no effect without path")
+	}
 	if m.Indexer != nil && m.Tiny != nil {
 		c.refuse("model.indexer", "put its keys into tiny", "has no effect on a model from scratch")
 	}

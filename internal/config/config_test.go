@@ -126,3 +126,34 @@ func TestTrackers(t *testing.T) {
 		t.Errorf("saved and read: %+v, %v", again.Spec.Trackers, err)
 	}
 }
+
+func TestOverride(t *testing.T) {
+	r, err := config.Load("quickstart", config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Override([]string{"seed=9", "stages.rl.steps=7", "trainer.learning_rate=0.5", "rollout.temperature=0.75", "eval.top_p=0.5", "checkpoint.every=3",
+		"stages.rl.domains.addition.weight=2", "stages.rl.domains.addition.rewards=[{use: regex, pattern: x}]", "trackers=[tensorboard]", "stages.rl.algorithm={delta: 9}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rl := got.Spec.Stages[len(got.Spec.Stages)-1]
+	was := r.Spec.Stages[len(r.Spec.Stages)-1]
+	if got.Spec.Seed != 9 || rl.Steps != 7 || rl.Trainer.LearningRate != 0.5 || got.Spec.Stages[0].Trainer.LearningRate != 0.5 || rl.Rollout.Sampling.Temperature != 0.75 ||
+		got.Spec.Eval.Sampling.TopP != 0.5 || got.Spec.Checkpoint.Every != 3 || rl.Domains[0].Weight != 2 || rl.Domains[0].Rewards[0].Params["pattern"] != "x" ||
+		rl.Domains[0].Rewards[0].Weight != 1 || got.Spec.Trackers[0].Use != "tensorboard" || rl.Algorithm.Delta != 9 {
+		t.Errorf("got %+v", got.Spec)
+	}
+	if rl.Algorithm.Epsilon != was.Algorithm.Epsilon || rl.Rollout.NumGenerations != was.Rollout.NumGenerations || r.Spec.Seed == 9 {
+		t.Error("more than what was set has changed")
+	}
+	for set, want := range map[string]string{
+		"steps": "want key=value", "stages.r1.steps=3": "has no \"r1\"", "stages.rl.domains.maths.beta=1": "has no \"maths\"", "model=./other": "cannot be changed", "name=x": "cannot be changed",
+		"trainer.lerning_rate=1": "unknown key", "stages.rl=3": "is a list", "seed.x=3": "is not a block", "checkpoint.every=many": "want a whole number", "trackers=[comet]": "unknown tracker",
+		"rollout.num_generations=1": "a group of one",
+	} {
+		if _, err := r.Override([]string{set}); grouse.KindOf(err) != grouse.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", set, err, want)
+		}
+	}
+}

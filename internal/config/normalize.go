@@ -90,10 +90,12 @@ func normalizeStage(s *value) error {
 	return nil
 }
 
+var samplingKeys = []string{"temperature", "top_k", "top_p", "min_p"}
+
 // sampling gathers temperature, top_k, top_p and min_p.
 func sampling(block *value) {
 	out := mapping(block.origin)
-	for _, k := range []string{"temperature", "top_k", "top_p", "min_p"} {
+	for _, k := range samplingKeys {
 		if v := block.drop(k); v != nil {
 			out.set(k, v)
 		}

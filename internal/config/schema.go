@@ -82,9 +82,11 @@ func schema() object {
 	top := properties("run", reflect.TypeFor[grouse.RunSpec]())
 	merge(top, shared)
 	top["steps"], top["preset"] = steps("run"), presets("run")
+	model := properties("model", reflect.TypeFor[grouse.ModelSpec]())
+	model["from"] = closed(properties("model.from", reflect.TypeFor[grouse.ForkSpec]()), "")
 	top["model"] = object{"anyOf": []any{
 		object{"type": "string", "description": "a Hugging Face folder, a .gguf file, or ORG/NAME on the hub"},
-		closed(properties("model", reflect.TypeFor[grouse.ModelSpec]()), ""),
+		closed(model, ""),
 	}}
 	top["eval"], top["stages"] = closed(eval, ""), list(stageSchema)
 	top["checkpoint"] = closed(properties("checkpoint", reflect.TypeFor[grouse.CheckpointSpec]()), "")
