@@ -73,5 +73,5 @@ func (c *forkCmd) Run(a *app) error {
 		fmt.Fprintf(a.stderr, "start it with: grouse resume %s\n", c.Name)
 		return nil
 	}
-	return drive(a, r, c.JSON, c.Roles, c.serverFlags)
+	return drive(a, r, c.JSON, c.Roles, c.serverFlags, false)
 }
