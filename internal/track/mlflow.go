@@ -38,7 +38,7 @@ func (p *mlflowParams) check() error {
 			return err
 		}
 	case p.URI != "" && (!strings.HasPrefix(p.URI, "file:") || len(p.URI) == len("file:")):
-		return grouse.Errorf(grouse.Invalid, "uri: %q", p.URI).WithFix("https://HOST of a tracking server, or file:FOLDER")
+		return grouse.Errorf(grouse.Invalid, "uri: neither a server nor files").WithFix("https://HOST of a tracking server, or file:FOLDER")
 	case secret || p.Username != "":
 		return grouse.Errorf(grouse.Invalid, "username, password and token have no effect on files").WithFix("remove them, or give uri: https://HOST")
 	}

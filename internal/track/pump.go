@@ -49,6 +49,9 @@ func (d *delivery) catchUp(ctx context.Context) error {
 		if err == nil {
 			d.at, err = d.sink.Open(ctx, c)
 		}
+		if err == nil {
+			err = d.at.save(d.path) // what Open made is not made again
+		}
 		if err != nil {
 			return err
 		}

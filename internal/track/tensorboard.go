@@ -94,8 +94,8 @@ func (t *tensorboard) Open(_ context.Context, c cursor) (cursor, error) {
 	t.file, t.at = f, tensorboardState{File: name}
 	events := appendTFRecord(nil, tbVersion(now))
 	events = appendTFRecord(events, tbText(now, 0, "recipe", fenced(t.run.Recipe)))
-	_, err = t.write(events)
-	return cursor{}, err
+	state, err := t.write(events)
+	return cursor{State: state}, err
 }
 
 // Log appends the points.

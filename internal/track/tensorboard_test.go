@@ -97,3 +97,31 @@ func TestAFullFolderIsNoReasonToStop(t *testing.T) {
 		t.Errorf("warnings %q", w)
 	}
 }
+
+// A run that dies before its first point has one event file, not one a start.
+func TestTensorboardDiesAtOnce(t *testing.T) {
+	run, source := testRun(t), &lines{}
+	spec := grouse.TrackerSpec{Use: "tensorboard"}
+	for range 3 {
+		report(t, run, source, false, spec)
+		files, err := filepath.Glob(filepath.Join(run.Dir, "tensorboard", "*"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		if err := os.Rename(files[0], filepath.Join(filepath.Dir(files[0]), "events.out.tfevents.0000000001.demo")); err != nil { // as of long ago
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(filepath.Join(run.Dir, "trackers", "0-tensorboard.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(run.Dir, "trackers", "0-tensorboard.json"), bytes.Replace(raw, []byte(filepath.Base(files[0])), []byte("events.out.tfevents.0000000001.demo"), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source.add(2)
+	report(t, run, source, true, spec)
+	if got := len(tfRecords(t, eventFile(t, filepath.Join(run.Dir, "tensorboard")))); got != 2+2 {
+		t.Errorf("%d events", got)
+	}
+}

@@ -67,8 +67,8 @@ func newWandb(run Run, p wandbParams, key string) *wandb {
 	return &wandb{run: run, params: p, api: newClient(strings.TrimRight(base, "/"), func(r *http.Request) { r.SetBasicAuth("api", key) })}
 }
 
-const wandbUpsert = `mutation UpsertBucket($name: String, $project: String, $entity: String, $groupName: String, $displayName: String, $notes: String, $config: JSONString, $tags: [String!], $state: String) {
-  upsertBucket(input: {name: $name, modelName: $project, entityName: $entity, groupName: $groupName, displayName: $displayName, notes: $notes, config: $config, tags: $tags, state: $state}) {
+const wandbUpsert = `mutation UpsertBucket($name: String, $project: String, $entity: String, $groupName: String, $displayName: String, $notes: String, $config: JSONString, $tags: [String!]) {
+  upsertBucket(input: {name: $name, modelName: $project, entityName: $entity, groupName: $groupName, displayName: $displayName, notes: $notes, config: $config, tags: $tags}) {
     bucket { id name project { name entity { name } } historyLineCount }
     inserted
   }
@@ -101,7 +101,7 @@ func (w *wandb) Open(ctx context.Context, c cursor) (cursor, error) {
 	}
 	err = w.api.do(ctx, http.MethodPost, "/graphql", map[string]any{"operationName": "UpsertBucket", "query": wandbUpsert, "variables": map[string]any{
 		"name": w.run.ID, "project": w.params.project(), "entity": orNil(w.params.Entity), "groupName": orNil(w.params.Group),
-		"displayName": w.run.Name, "notes": orNil(w.run.Spec.Description), "config": config, "tags": w.params.Tags, "state": "running",
+		"displayName": w.run.Name, "notes": orNil(w.run.Spec.Description), "config": config, "tags": w.params.Tags,
 	}}, &answer)
 	switch code, _ := answered(err); {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
