@@ -26,6 +26,16 @@ type ModelSpec struct {
 	Tiny         map[string]any `json:"tiny,omitempty"`          // a config.json to initialize from scratch, with "tokenizer"
 	Indexer      map[string]any `json:"indexer,omitempty"`       // lightning indexers for a dense DeepSeek-V3 folder: index_n_heads, index_head_dim, index_topk
 	ChatTemplate string         `json:"chat_template,omitempty"` // overrides the model's own; "none": prompts are plain text
+	From         *ForkSpec      `json:"from,omitempty"`          // of a fork: the checkpoint that Path is a copy of
+}
+
+// ForkSpec names the weights of a run that another begins with. It is part of the
+// recipe, so the new run's chain of hashes begins with it.
+type ForkSpec struct {
+	Run   string `json:"run"`
+	Stage string `json:"stage"`
+	Step  int64  `json:"step"`
+	Chain string `json:"chain"` // of the weights
 }
 
 // StageKind names what a stage does.

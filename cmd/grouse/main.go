@@ -36,9 +36,12 @@ type cli struct {
 	Ls     lsCmd     `cmd:"" help:"List the runs."`
 	Show   showCmd   `cmd:"" help:"Show a run: state, last steps, results."`
 	Watch  watchCmd  `cmd:"" help:"Watch a run, from any terminal."`
+	Logs   logsCmd   `cmd:"" help:"Print what happened to a run: events and warnings."`
 	Pause  pauseCmd  `cmd:"" help:"Hold a run after its current step."`
 	Stop   stopCmd   `cmd:"" help:"End a run after its current step; it can be resumed."`
 	Set    setCmd    `cmd:"" help:"Change a setting of a live run."`
+	Fork   forkCmd   `cmd:"" help:"Begin a new run with the weights of another's checkpoint."`
+	Diff   diffCmd   `cmd:"" help:"Two runs side by side: recipes, and metrics at the last step of both."`
 
 	Chat      chatCmd      `cmd:"" help:"Talk to a model or to a run's newest checkpoint."`
 	Eval      evalCmd      `cmd:"" help:"Judge a model on held-out data: avg@n and pass@k with intervals."`

@@ -37,6 +37,7 @@ type view struct {
 	text     []*mpb.Bar // the lines below the bar
 	lines    []string   // what they say
 	quietFor time.Time
+	finished bool // the done line was told: it is the last on stdout
 }
 
 func newView(a *app, spec grouse.RunSpec, asJSON bool) *view {
@@ -101,7 +102,7 @@ func (v *view) event(e activities.Event) {
 	}
 	v.last[key] = true
 	v.quietFor = time.Now()
-	if v.asJSON {
+	if v.asJSON && !v.finished {
 		o := map[string]any{"event": e.Kind, "stage": v.stageName(e.Stage), "step": e.Step}
 		if e.Stats != nil {
 			o["metrics"] = e.Stats
@@ -334,6 +335,7 @@ func (v *view) finish(d done) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.leave()
+	v.finished = true
 	if v.asJSON {
 		v.out(d)
 		return

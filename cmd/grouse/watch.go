@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
@@ -29,47 +25,24 @@ func (c *watchCmd) Run(a *app) error {
 	v := newView(a, r.Spec, c.JSON)
 	defer v.close()
 	dir := worker.RunDir(a.home, c.Name)
-	f, err := os.Open(filepath.Join(dir, "metrics.jsonl"))
-	for errors.Is(err, os.ErrNotExist) {
-		select {
-		case <-a.ctx.Done():
-			return a.ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+	err = follow(a.ctx, dir, worker.MetricsFile, func(line []byte) error {
+		var m worker.MetricLine
+		if json.Unmarshal(line, &m) == nil {
+			v.event(activities.Event{Kind: m.Event, Stage: m.Stage, Step: m.Step, Stats: m.Metrics, Times: m.Times})
 		}
-		f, err = os.Open(filepath.Join(dir, "metrics.jsonl"))
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	raw, err := os.ReadFile(filepath.Join(dir, worker.DoneFile))
 	if err != nil {
 		return grouse.Errorf(grouse.Unavailable, "watch: %w", err)
 	}
-	defer f.Close()
-	br := bufio.NewReader(f)
-	var partial []byte
-	for {
-		line, err := br.ReadBytes('\n')
-		partial = append(partial, line...)
-		if err == nil {
-			var m worker.MetricLine
-			if err := json.Unmarshal(partial, &m); err == nil {
-				v.event(activities.Event{Kind: m.Event, Stage: m.Stage, Step: m.Step, Stats: m.Metrics, Times: m.Times})
-			}
-			partial = partial[:0]
-			continue
-		}
-		if !errors.Is(err, io.EOF) {
-			return grouse.Errorf(grouse.Unavailable, "watch: %w", err)
-		}
-		if raw, err := os.ReadFile(filepath.Join(dir, worker.DoneFile)); err == nil {
-			var d done
-			if err := json.Unmarshal(raw, &d); err != nil {
-				return grouse.Errorf(grouse.Corrupt, "%s: %w", worker.DoneFile, err)
-			}
-			v.finish(d)
-			return nil
-		}
-		select {
-		case <-a.ctx.Done():
-			return a.ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
+	var d done
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return grouse.Errorf(grouse.Corrupt, "%s: %w", worker.DoneFile, err)
 	}
+	v.finish(d)
+	return nil
 }

@@ -103,6 +103,7 @@ var doors = []struct {
 	{"go.temporal.io/sdk/client", []string{"cmd", "internal/worker", "internal/e2e", "internal/devserver", "examples"}},
 	{"github.com/alecthomas/kong", []string{"cmd"}},
 	{"go.yaml.in/yaml", []string{"internal/config"}},
+	{"github.com/prometheus", []string{"internal/track"}},
 }
 
 // apart says that the packages below one folder do not import what is below

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/track"
 	"github.com/grouse-rl/grouse/trainer/grpo"
 )
 
@@ -23,6 +24,11 @@ func check(r *Resolved) error {
 		names[s.Stages[i].Name] = true
 	}
 	c.eval()
+	for i, t := range s.Trackers {
+		if err := track.Check(t); err != nil {
+			c.refuse(fmt.Sprintf("trackers[%d].use", i), grouse.FixOf(err), "%v", err)
+		}
+	}
 	return c.err
 }
 
@@ -78,6 +84,9 @@ func (c *checker) model() {
 	}
 	if n != 1 {
 		c.refuse("model", "give one of path, hub and tiny", "%d of path, hub and tiny are given", n)
+	}
+	if m.From != nil && m.Path == "" {
+		c.refuse("model.from", "remove it: grouse fork writes it", "has no effect without path")
 	}
 	if m.Indexer != nil && m.Tiny != nil {
 		c.refuse("model.indexer", "put its keys into tiny", "has no effect on a model from scratch")

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -52,6 +53,9 @@ func TestRefusals(t *testing.T) {
 		{"estimator without beta", small + "algorithm: {kl_estimator: k3_is}\n", "every domain's beta is 0", "set kl_estimator: none, or a beta above 0"},
 		{"kept sets without a bound", small + "rollout: {top_p: 0.9}\n", "kept sampling masks of unbounded size", "set rollout.top_k to at most 512 beside top_p and min_p"},
 		{"twice", small + "steps: 1\nsteps: 2\n", "", ""},
+		{"a tracker without a name", small + "trackers: [{project: p}]\n", "r.yaml:4:12: trackers: a tracker needs a name", "for example {use: wandb, key: env:WANDB_API_KEY}"},
+		{"an unknown tracker", small + "trackers: [comet]\n", `trackers[0].use: unknown tracker "comet"`, "one of tensorboard, wandb, mlflow, prometheus"},
+		{"a secret written out", small + "trackers: [tensorboard, {use: wandb, key: 0badcafe}]\n", "r.yaml:4:26: trackers[1].use: key: a secret is named by reference", ""},
 		{"overlong both ways", strings.Replace(small, "[math]", "[math, soft_overlong]", 1) + "algorithm: {mask_truncated_completions: true}\n", "overlong shaping and mask_truncated_completions", "use one of them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,6 +103,57 @@ func TestPresetsSayWhereTheyComeFrom(t *testing.T) {
 			if o.Kind == "preset" && o.Source == "" {
 				t.Errorf("%s: %s has no source", name, path)
 			}
+		}
+	}
+}
+
+// A tracker is written in short and saved at length, by reference to its secret.
+func TestTrackers(t *testing.T) {
+	r, err := config.Parse([]byte(strings.TrimLeft(small, "\n")+"trackers: [tensorboard, {use: wandb, project: p, key: env:WANDB_API_KEY}]\n"), "r.yaml", config.Options{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []grouse.TrackerSpec{{Use: "tensorboard"}, {Use: "wandb", Params: map[string]any{"project": "p", "key": "env:WANDB_API_KEY"}}}
+	if !reflect.DeepEqual(r.Spec.Trackers, want) {
+		t.Errorf("got %+v", r.Spec.Trackers)
+	}
+	raw, err := r.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := config.Parse(raw, "saved", config.Options{})
+	if err != nil || !reflect.DeepEqual(again.Spec.Trackers, want) {
+		t.Errorf("saved and read: %+v, %v", again.Spec.Trackers, err)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	r, err := config.Load("quickstart", config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Override([]string{"seed=9", "stages.rl.steps=7", "trainer.learning_rate=0.5", "rollout.temperature=0.75", "eval.top_p=0.5", "checkpoint.every=3",
+		"stages.rl.domains.addition.weight=2", "stages.rl.domains.addition.rewards=[{use: regex, pattern: x}]", "trackers=[tensorboard]", "stages.rl.algorithm={delta: 9}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rl := got.Spec.Stages[len(got.Spec.Stages)-1]
+	was := r.Spec.Stages[len(r.Spec.Stages)-1]
+	if got.Spec.Seed != 9 || rl.Steps != 7 || rl.Trainer.LearningRate != 0.5 || got.Spec.Stages[0].Trainer.LearningRate != 0.5 || rl.Rollout.Sampling.Temperature != 0.75 ||
+		got.Spec.Eval.Sampling.TopP != 0.5 || got.Spec.Checkpoint.Every != 3 || rl.Domains[0].Weight != 2 || rl.Domains[0].Rewards[0].Params["pattern"] != "x" ||
+		rl.Domains[0].Rewards[0].Weight != 1 || got.Spec.Trackers[0].Use != "tensorboard" || rl.Algorithm.Delta != 9 {
+		t.Errorf("got %+v", got.Spec)
+	}
+	if rl.Algorithm.Epsilon != was.Algorithm.Epsilon || rl.Rollout.NumGenerations != was.Rollout.NumGenerations || r.Spec.Seed == 9 {
+		t.Error("more than what was set has changed")
+	}
+	for set, want := range map[string]string{
+		"steps": "want key=value", "stages.r1.steps=3": "has no \"r1\"", "stages.rl.domains.maths.beta=1": "has no \"maths\"", "model=./other": "cannot be changed", "name=x": "cannot be changed",
+		"trainer.lerning_rate=1": "unknown key", "stages.rl=3": "is a list", "seed.x=3": "is not a block", "checkpoint.every=many": "want a whole number", "trackers=[comet]": "unknown tracker",
+		"rollout.num_generations=1": "a group of one",
+	} {
+		if _, err := r.Override([]string{set}); grouse.KindOf(err) != grouse.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", set, err, want)
 		}
 	}
 }

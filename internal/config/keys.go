@@ -48,7 +48,7 @@ func Describe(path string) Key {
 		if last {
 			return keyTable()[block][part]
 		}
-		if part == "engine_correction" {
+		if part == "engine_correction" || part == "from" {
 			return keyTable()[block][strings.Join(parts[i:], ".")]
 		}
 		if _, ok := keyTable()[part]; !ok {

@@ -20,6 +20,9 @@ func normalize(run *value) error {
 			return err
 		}
 	}
+	if err := trackers(run); err != nil {
+		return err
+	}
 	for _, s := range run.fields["stages"].items {
 		if err := normalizeStage(s); err != nil {
 			return err
@@ -87,10 +90,12 @@ func normalizeStage(s *value) error {
 	return nil
 }
 
+var samplingKeys = []string{"temperature", "top_k", "top_p", "min_p"}
+
 // sampling gathers temperature, top_k, top_p and min_p.
 func sampling(block *value) {
 	out := mapping(block.origin)
-	for _, k := range []string{"temperature", "top_k", "top_p", "min_p"} {
+	for _, k := range samplingKeys {
 		if v := block.drop(k); v != nil {
 			out.set(k, v)
 		}
@@ -158,6 +163,42 @@ func rewards(block *value) error {
 		out.items = append(out.items, long)
 	}
 	block.set("rewards", out)
+	return nil
+}
+
+// trackers turns names into blocks and puts a tracker's own keys under params.
+func trackers(run *value) error {
+	list := run.fields["trackers"]
+	if list == nil {
+		return nil
+	}
+	if !list.isList {
+		return list.errorf("trackers: want a list, got %s", list.what()).WithFix("for example trackers: [tensorboard]")
+	}
+	out := &value{origin: list.origin, isList: true}
+	for _, t := range list.items {
+		long := mapping(t.origin)
+		if t.fields == nil {
+			long.set("use", t)
+		} else {
+			params := mapping(t.origin)
+			for _, k := range t.keys {
+				if k == "use" || k == "params" {
+					long.set(k, t.fields[k])
+				} else {
+					params.set(k, t.fields[k])
+				}
+			}
+			if len(params.keys) > 0 {
+				long.set("params", params.mergeOr(long.fields["params"]))
+			}
+		}
+		if long.fields["use"] == nil {
+			return t.errorf("trackers: a tracker needs a name").WithFix("for example {use: wandb, key: env:WANDB_API_KEY}")
+		}
+		out.items = append(out.items, long)
+	}
+	run.set("trackers", out)
 	return nil
 }
 

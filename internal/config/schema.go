@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/track"
 )
 
 type object = map[string]any
@@ -19,7 +20,7 @@ var choices = map[string][]string{
 	"algorithm.kl_estimator":     {"none", "k1", "k2", "k3", "k1_is", "k2_is", "k3_is"},
 	"algorithm.filter_groups":    {"none", "total", "outcome"}, "algorithm.curriculum": {"uniform", "prioritized", "easy_to_hard"},
 	"trainer.backend": {"cpu", "cuda", "torch"}, "trainer.train_indexer": {"none", "warmup", "sparse"}, "trainer.lr_scheduler_type": {"constant", "linear", "cosine"},
-	"trackers.use": {"tensorboard", "wandb", "mlflow", "prometheus"},
+	"trackers.use": track.Names,
 }
 
 // Schema returns the JSON Schema (draft 2020-12) of recipe files, for editors.
@@ -81,13 +82,18 @@ func schema() object {
 	top := properties("run", reflect.TypeFor[grouse.RunSpec]())
 	merge(top, shared)
 	top["steps"], top["preset"] = steps("run"), presets("run")
+	model := properties("model", reflect.TypeFor[grouse.ModelSpec]())
+	model["from"] = closed(properties("model.from", reflect.TypeFor[grouse.ForkSpec]()), "")
 	top["model"] = object{"anyOf": []any{
 		object{"type": "string", "description": "a Hugging Face folder, a .gguf file, or ORG/NAME on the hub"},
-		closed(properties("model", reflect.TypeFor[grouse.ModelSpec]()), ""),
+		closed(model, ""),
 	}}
 	top["eval"], top["stages"] = closed(eval, ""), list(stageSchema)
 	top["checkpoint"] = closed(properties("checkpoint", reflect.TypeFor[grouse.CheckpointSpec]()), "")
-	top["trackers"] = list(closed(properties("trackers", reflect.TypeFor[grouse.TrackerSpec]()), ""))
+	top["trackers"] = list(object{"anyOf": []any{
+		object{"enum": choices["trackers.use"]},
+		object{"type": "object", "properties": properties("trackers", reflect.TypeFor[grouse.TrackerSpec]()), "required": []string{"use"}}, // its own parameters stand beside use
+	}})
 	out := closed(top, "a recipe of grouse")
 	out["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	out["required"] = []string{"model"}

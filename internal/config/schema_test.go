@@ -70,6 +70,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	for _, more := range []string{
 		"", "rollout: {temperature: 0.7, sampling: {top_k: 5}}\n", "algorithm: {loss_type: dapo, scale_rewards: none}\n", "preset: v32\n", "trainer: {learning_rate: 1e-5}\n",
 		"seed: 3\non_bad_row: skip\ncheckpoint: {every: 5}\n", "algorithm: {off_policy_mask_threshold: null}\n", "algorithm: {engine_correction: {mode: none}}\n",
+		"trackers: [tensorboard, {use: wandb, key: env:K}]\n",
 	} {
 		if err := validate(t, s, []byte(base+more)); err != nil {
 			t.Errorf("%q: the schema says %v", more, err)
@@ -81,6 +82,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	for _, more := range []string{
 		"rollout: {num_generation: 4}\n", "steps: many\n", "steps: 1.5\n", "preset: v23\n", "algorithm: {kl_estimator: k9}\n", "trainer: {backend: tpu}\n",
 		"on_bad_row: ignore\n", "trainers: {}\n", "stages: [{kind: rlhf}]\n", "algorithm: {engine_correction: {modus: none}}\n", "eval: {evry: 3}\n",
+		"trackers: [comet]\n", "trackers: {use: wandb}\n", "trackers: [{project: p}]\n",
 	} {
 		if validate(t, s, []byte(base+more)) == nil {
 			t.Errorf("%q: the schema accepts it", more)

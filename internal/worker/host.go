@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -184,18 +185,33 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 		return nil, err
 	}
 	l.share = h.weights
+	observer := newObserver(dir, h.opts.Listen)
+	if err := observer.catchUp(led); err != nil {
+		led.Close()
+		return nil, err
+	}
+	trackers, err := startTrackers(r, dir, func(text string) {
+		observer.Observe(context.Background(), activities.Event{Kind: "warning", Run: run, Stage: -1, Text: text, Epoch: led.Epoch()})
+	})
+	if err != nil {
+		led.Close()
+		return nil, err
+	}
+	observer.wake = trackers.Wake
 	t := activities.NewTrainer(&activities.Trainer{
 		Run: run, Policy: l, Checkpoints: l, Prompts: l.data, Ledger: led, Bus: h.opts.Bus, Codec: codec{}, Router: h.scorer,
-		Observer: newObserver(dir, h.opts.Listen),
+		Observer: observer,
 	})
 	w := sdk.New(h.opts.Temporal, activities.TrainQueue(run), sdk.Options{Identity: identity("trainer"), DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: 4})
 	w.RegisterActivity(t)
 	if err := w.Start(); err != nil {
+		trackers.Close(false)
 		led.Close()
 		return nil, fmt.Errorf("start the trainer: %w", err)
 	}
 	return func() {
 		w.Stop()
+		trackers.Close(RunState(dir) == StateDone)
 		h.store.drop(run)
 		led.Close()
 	}, nil

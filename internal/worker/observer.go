@@ -1,12 +1,16 @@
 package worker
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
@@ -19,6 +23,7 @@ import (
 type observer struct {
 	dir    string
 	listen func(activities.Event) // nil: nobody
+	wake   func()                 // is called after a line of metrics.jsonl; nil: nobody
 
 	mu   sync.Mutex
 	seen map[string]bool
@@ -26,6 +31,9 @@ type observer struct {
 
 func newObserver(dir string, listen func(activities.Event)) *observer {
 	o := &observer{dir: dir, listen: listen, seen: map[string]bool{}}
+	for _, file := range []string{MetricsFile, EventsFile} {
+		cutTorn(filepath.Join(dir, file))
+	}
 	raw, err := os.ReadFile(filepath.Join(dir, MetricsFile))
 	if err == nil {
 		for _, line := range splitLines(raw) {
@@ -38,10 +46,64 @@ func newObserver(dir string, listen func(activities.Event)) *observer {
 	return o
 }
 
+// cutTorn cuts off the line that a kill left without its end.
+func cutTorn(path string) {
+	raw, err := os.ReadFile(path)
+	if err != nil || len(raw) == 0 || raw[len(raw)-1] == '\n' {
+		return
+	}
+	_ = os.Truncate(path, int64(bytes.LastIndexByte(raw, '\n')+1))
+}
+
+// catchUp writes the lines of what the ledger has but a kill kept from
+// metrics.jsonl, without times: nobody may ask for those steps again.
+func (o *observer) catchUp(l activities.Ledger) error {
+	var lines []MetricLine
+	for _, kind := range []grouse.RecordKind{grouse.RecordSFT, grouse.RecordStep, grouse.RecordEval} {
+		recs, err := l.List(kind)
+		if err != nil {
+			return err
+		}
+		for _, rec := range recs {
+			switch r := rec.(type) {
+			case grouse.SFTRecord:
+				lines = append(lines, MetricLine{Event: "sft", Stage: r.Stage, Step: r.Last, Metrics: r.Stats})
+			case grouse.StepRecord:
+				lines = append(lines, MetricLine{Event: "step", Stage: r.Stage, Step: r.Step, Metrics: r.Stats})
+			case grouse.EvalRecord:
+				lines = append(lines, MetricLine{Event: "eval", Stage: r.Stage, Step: r.Step, Metrics: r.Stats})
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b MetricLine) int { // an evaluation comes after its step
+		return cmp.Or(cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Step, b.Step))
+	})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, line := range lines {
+		o.note(line)
+	}
+	return nil
+}
+
+// note appends a line that is not there yet, and reports whether it was new.
+func (o *observer) note(line MetricLine) bool {
+	if o.seen[line.key()] {
+		return false
+	}
+	o.seen[line.key()] = true
+	line.At = time.Now().UnixMilli()
+	o.append(MetricsFile, line)
+	if o.wake != nil {
+		o.wake()
+	}
+	return true
+}
+
 // What the observer writes in a run's folder.
 const (
 	MetricsFile = "metrics.jsonl" // MetricLine by line
-	EventsFile  = "events.jsonl"  // activities.Event by line
+	EventsFile  = "events.jsonl"  // EventLine by line
 	RolloutsDir = "rollouts"      // a Parquet file a step: RolloutsFile
 )
 
@@ -63,6 +125,13 @@ type MetricLine struct {
 	Step    int64          `json:"step"`
 	Metrics grouse.Metrics `json:"metrics"` // deterministic ones
 	Times   grouse.Metrics `json:"times,omitempty"`
+	At      int64          `json:"at,omitempty"` // when it was written, Unix ms
+}
+
+// EventLine is a line of events.jsonl.
+type EventLine struct {
+	At int64 `json:"at,omitempty"` // when it was told, Unix ms
+	activities.Event
 }
 
 func (m *MetricLine) key() string { return fmt.Sprintf("%s/%d/%d", m.Event, m.Stage, m.Step) }
@@ -78,16 +147,14 @@ func (o *observer) Observe(_ context.Context, e activities.Event) {
 	switch e.Kind {
 	case "step", "sft", "eval":
 		line := MetricLine{Event: e.Kind, Stage: e.Stage, Step: e.Step, Metrics: e.Stats, Times: e.Times}
-		if o.seen[line.key()] {
+		if e.Kind == "step" && len(e.Groups) > 0 && !o.seen[line.key()] {
+			o.archive(e) // before the line that makes others look for it
+		}
+		if !o.note(line) {
 			return
 		}
-		o.seen[line.key()] = true
-		o.append(MetricsFile, line)
-		if e.Kind == "step" && len(e.Groups) > 0 {
-			o.archive(e)
-		}
 	}
-	o.append(EventsFile, e)
+	o.append(EventsFile, EventLine{At: time.Now().UnixMilli(), Event: e})
 }
 
 func (o *observer) append(file string, v any) {

@@ -8,9 +8,6 @@ func Supported(spec *grouse.RunSpec) error {
 	no := func(key, value, fix string) error {
 		return grouse.Errorf(grouse.Invalid, "%s: %s: this build cannot do it", key, value).WithFix("%s", fix)
 	}
-	if len(spec.Trackers) > 0 {
-		return no("trackers", spec.Trackers[0].Use, "remove it: metrics.jsonl in the run's folder has every metric")
-	}
 	for _, s := range spec.Stages {
 		switch {
 		case s.Trainer.Backend != "cpu":
