@@ -10,28 +10,27 @@ import (
 // The presets' numbers, each from its paper (docs/algorithms.md names the sources).
 func TestPaperPresets(t *testing.T) {
 	type row struct {
-		g                 int
-		advantage, agg    string
-		low, high, delta  float64
-		level, pi, kl     string
-		beta, mask, lr    float64 // mask -1: none
-		updates, sync     int
-		correction        string
-		cap               float64
-		filter            string
-		routing, sampling bool
+		g                int
+		advantage, agg   string
+		low, high, delta float64
+		level, pi, kl    string
+		beta, mask, lr   float64 // mask -1: none
+		updates, sync    int
+		correction       string
+		cap              float64
+		filter           string
 	}
-	v32 := row{16, "mean_std", "seq_mean_token_mean", 0.2, 0.2, 0, "token", "rollout", "k3_is", 0.001, 0.1, 3e-6, 1, 0, "none", 0, "total", true, true}
+	v32 := row{16, "mean_std", "seq_mean_token_mean", 0.2, 0.2, 0, "token", "rollout", "k3_is", 0.001, 0.1, 3e-6, 1, 0, "none", 0, "total"}
 	report := v32
 	report.advantage = "mean"
-	zero := row{16, "mean_std", "seq_mean_token_mean", 10, 10, 0, "token", "rollout", "k3", 0.001, -1, 3e-6, 16, 25, "none", 0, "none", true, true}
+	zero := row{16, "mean_std", "seq_mean_token_mean", 10, 10, 0, "token", "rollout", "k3", 0.001, -1, 3e-6, 16, 25, "none", 0, "none"}
 	for name, want := range map[string]row{
 		"v32": v32, "v32_report": report, "speciale": v32, "r1_zero": zero, "r1_stage2": zero,
-		"deepseekmath": {64, "mean_std", "seq_mean_token_mean", 0.2, 0.2, 0, "token", "rollout", "k3", 0.04, -1, 1e-6, 1, 0, "none", 0, "none", true, true},
-		"dapo":         {16, "mean_std", "token_mean", 0.2, 0.28, 0, "token", "rollout", "none", 0, -1, 1e-6, 16, 0, "none", 0, "outcome", true, true},
-		"dr_grpo":      {8, "mean", "seq_mean_token_sum_norm", 0.2, 0.2, 0, "token", "rollout", "none", 0, -1, 1e-6, 1, 0, "none", 0, "none", true, true},
-		"gspo":         {16, "mean_std", "seq_mean_token_mean", 3e-4, 4e-4, 0, "sequence", "rollout", "none", 0, -1, 1e-6, 4, 0, "none", 0, "none", true, true},
-		"olmo3":        {8, "mean", "token_mean", 0.2, 0.272, 0, "token", "recomputed", "none", 0, -1, 1e-6, 1, 0, "token_truncate", 2, "total", true, true},
+		"deepseekmath": {64, "mean_std", "seq_mean_token_mean", 0.2, 0.2, 0, "token", "rollout", "k3", 0.04, -1, 1e-6, 1, 0, "none", 0, "none"},
+		"dapo":         {16, "mean_std", "token_mean", 0.2, 0.28, 0, "token", "rollout", "none", 0, -1, 1e-6, 16, 0, "none", 0, "outcome"},
+		"dr_grpo":      {8, "mean", "seq_mean_token_sum_norm", 0.2, 0.2, 0, "token", "rollout", "none", 0, -1, 1e-6, 1, 0, "none", 0, "none"},
+		"gspo":         {16, "mean_std", "seq_mean_token_mean", 3e-4, 4e-4, 0, "sequence", "rollout", "none", 0, -1, 1e-6, 4, 0, "none", 0, "none"},
+		"olmo3":        {8, "mean", "token_mean", 0.2, 0.272, 0, "token", "recomputed", "none", 0, -1, 1e-6, 1, 0, "token_truncate", 2, "total"},
 	} {
 		r, err := config.Parse([]byte("preset: "+name+"\nsteps: 2\n"+small), "r.yaml", config.Options{})
 		if err != nil {
@@ -41,13 +40,12 @@ func TestPaperPresets(t *testing.T) {
 		s := r.Spec.Stages[0]
 		a := s.Algorithm
 		got := row{s.Rollout.NumGenerations, a.Advantage, a.LossAggregation, a.Epsilon, a.EpsilonHigh, a.Delta, a.ImportanceSamplingLevel, a.PiOld, a.KLEstimator,
-			a.Beta, -1, s.Trainer.LearningRate, a.Updates(), a.RefModelSyncSteps, a.EngineCorrection.Mode, a.EngineCorrection.Cap, a.FilterGroups, a.KeepRouting, a.KeepSamplingMask}
+			a.Beta, -1, s.Trainer.LearningRate, a.Updates(), a.RefModelSyncSteps, a.EngineCorrection.Mode, a.EngineCorrection.Cap, a.FilterGroups}
 		if a.OffPolicyMaskThreshold != nil {
 			got.mask = *a.OffPolicyMaskThreshold
 		}
-		want.routing, want.sampling = a.KeepRouting, a.KeepSamplingMask
-		if name == "v32" || name == "v32_report" || name == "speciale" {
-			want.routing, want.sampling = true, true
+		if (name == "v32" || name == "v32_report" || name == "speciale") && !(a.KeepRouting && a.KeepSamplingMask) {
+			t.Errorf("%s: keep_routing %v, keep_sampling_mask %v: V3.2 keeps both", name, a.KeepRouting, a.KeepSamplingMask)
 		}
 		if got != want {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
