@@ -35,7 +35,7 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 		tileRow(blocks, sh.KeyDim, q, func(p int) []float32 { return b.k[p] }, panel, s, false)
 	} else {
 		for p := range blocks {
-			tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false, nil)
+			tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false)
 		}
 	}
 	var inv [tileM]float32
@@ -59,7 +59,7 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 			continue
 		}
 		for c := 0; c < sh.ValueDim; c += panel {
-			tile(m, min(panel, sh.ValueDim-c), n, s[p*panel:], ld, 1, b.v[p][c:], vd, o[c:], ldo, p > 0, nil)
+			tile(m, min(panel, sh.ValueDim-c), n, s[p*panel:], ld, 1, b.v[p][c:], vd, o[c:], ldo, p > 0)
 		}
 	}
 	for i := range m {
@@ -257,8 +257,8 @@ func (a *attnGrad) queries(t *attnThread, row, m, pos, h int, kRows, vT, dk, dv,
 	qOff, oOff := (row*sh.Heads+h)*sh.KeyDim, (row*sh.Heads+h)*sh.ValueDim
 	rowTiles(0, m, func(i, mm int) {
 		for b := range nb {
-			tile(mm, panel, sh.KeyDim, a.q[qOff+i*ldq:], ldq, 1, t.g.blocks.k[b], panel, p[i*ld+b*panel:], ld, false, nil)
-			tile(mm, panel, sh.ValueDim, a.do[oOff+i*ldo:], ldo, 1, vT[b*panel*vd:], panel, dp[i*ld+b*panel:], ld, false, nil)
+			tile(mm, panel, sh.KeyDim, a.q[qOff+i*ldq:], ldq, 1, t.g.blocks.k[b], panel, p[i*ld+b*panel:], ld, false)
+			tile(mm, panel, sh.ValueDim, a.do[oOff+i*ldo:], ldo, 1, vT[b*panel*vd:], panel, dp[i*ld+b*panel:], ld, false)
 		}
 	})
 	for i := range m {
@@ -275,7 +275,7 @@ func (a *attnGrad) queries(t *attnThread, row, m, pos, h int, kRows, vT, dk, dv,
 	// dQ: one chain over the keys.
 	rowTiles(0, m, func(i, mm int) {
 		for c := 0; c < sh.KeyDim; c += panel {
-			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, kRows[c:], kd, a.dq[qOff+i*ldq+c:], ldq, true, nil)
+			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, kRows[c:], kd, a.dq[qOff+i*ldq+c:], ldq, true)
 		}
 	})
 	// dK and dV: one chain over the queries; rows are packed to whole panels.
@@ -286,10 +286,10 @@ func (a *attnGrad) queries(t *attnThread, row, m, pos, h int, kRows, vT, dk, dv,
 	}
 	rowTiles(0, top, func(j, mm int) {
 		for c := 0; c < kd; c += panel {
-			tile(mm, panel, m, dp[j:], 1, ld, qt[c:], kd, dk[j*kd+c:], kd, true, nil)
+			tile(mm, panel, m, dp[j:], 1, ld, qt[c:], kd, dk[j*kd+c:], kd, true)
 		}
 		for c := 0; c < vd; c += panel {
-			tile(mm, panel, m, p[j:], 1, ld, dot[c:], vd, dv[j*vd+c:], vd, true, nil)
+			tile(mm, panel, m, p[j:], 1, ld, dot[c:], vd, dv[j*vd+c:], vd, true)
 		}
 	})
 }

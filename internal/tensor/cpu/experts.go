@@ -58,7 +58,7 @@ func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer,
 				transpose16(buf[q*panel:], we[(n0+q)*in+p*panel*panel:], kn)
 			}
 			rowTiles(at, at+rows, func(i, m int) {
-				tile(m, kn, nn, dyv[i*out+n0:], out, 1, buf, panel, dxv[i*in+p*panel:], in, true, nil)
+				tile(m, kn, nn, dyv[i*out+n0:], out, 1, buf, panel, dxv[i*in+p*panel:], in, true)
 			})
 		}
 	})
@@ -86,7 +86,7 @@ func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer
 			packRows(buf, dyv[r0*out+p*panel:], out, rn, min(panel, out-p*panel))
 			for t := range tiles {
 				m := min(tileM, in-t*tileM)
-				tile(m, panel, rn, xt[(t*all+r0)*tileM:], 1, tileM, buf, panel, de[(p*in+t*tileM)*panel:], panel, true, nil)
+				tile(m, panel, rn, xt[(t*all+r0)*tileM:], 1, tileM, buf, panel, de[(p*in+t*tileM)*panel:], panel, true)
 			}
 		}
 	})

@@ -13,7 +13,12 @@ const (
 )
 
 // tile computes an m×n block of C (m <= 12, n <= 16) from m rows of A and one panel.
-func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, load bool, ahead *float32) {
+func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, load bool) {
+	tileAhead(m, n, k, a, rsa, csa, b, ldb, c, ldc, load, nil, 0)
+}
+
+// tileAhead prefetches: from ahead on, step bytes for each k.
+func tileAhead(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, load bool, ahead *float32, step int) {
 	if k == 0 {
 		if !load {
 			for i := range m {
@@ -29,7 +34,7 @@ func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []floa
 				copy(t[i*panel:i*panel+n], c[i*ldc:i*ldc+n])
 			}
 		}
-		tile(m, panel, k, a, rsa, csa, b, ldb, t[:], panel, load, ahead)
+		tileAhead(m, panel, k, a, rsa, csa, b, ldb, t[:], panel, load, ahead, step)
 		for i := range m {
 			copy(c[i*ldc:i*ldc+n], t[i*panel:i*panel+n])
 		}
@@ -39,15 +44,48 @@ func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []floa
 		gemmGeneric(m, k, a, rsa, csa, b, ldb, c, ldc, load)
 		return
 	}
-	l := 0
-	if load {
-		l = 1
-	}
 	_, _, _ = a[(m-1)*rsa+(k-1)*csa], b[(k-1)*ldb+panel-1], c[(m-1)*ldc+panel-1]
 	if ahead == nil {
 		ahead = &b[0]
 	}
-	tileKernel(m, k, &a[0], rsa, csa, &b[0], ldb, &c[0], ldc, l, ahead)
+	tileKernel(m, k, &a[0], rsa, csa, &b[0], ldb, &c[0], ldc, flag(load), ahead, step)
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// pair is two panels of B and where their blocks of C lie. With n <= 16 columns
+// there is only the first.
+type pair struct {
+	n             int // columns of both
+	b, b1         []float32
+	ahead, ahead1 *float32 // what to prefetch, nil: nothing
+	step          int      // bytes of it for each k
+}
+
+// tiles is tile for a pair.
+func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c, c1 []float32, ldc int, load bool) {
+	if p.n == 2*panel && avx512 && k > 0 {
+		_, _, _ = a[(m-1)*rsa+(k-1)*csa], p.b[k*panel-1], p.b1[k*panel-1]
+		_, _ = c[(m-1)*ldc+panel-1], c1[(m-1)*ldc+panel-1]
+		ahead, ahead1 := p.ahead, p.ahead1
+		if ahead == nil {
+			ahead = &p.b[0]
+		}
+		if ahead1 == nil {
+			ahead1 = &p.b[0]
+		}
+		pairKernel(m, k, &a[0], rsa, csa, &p.b[0], &p.b1[0], panel, &c[0], &c1[0], ldc, flag(load), ahead, ahead1, p.step)
+		return
+	}
+	tileAhead(m, min(panel, p.n), k, a, rsa, csa, p.b, panel, c, ldc, load, p.ahead, p.step)
+	if p.n > panel {
+		tileAhead(m, p.n-panel, k, a, rsa, csa, p.b1, panel, c1, ldc, load, p.ahead1, p.step)
+	}
 }
 
 // tileRow computes one row against panels of 16 whole columns: c[16p:] (+)= a·b(p).
@@ -55,10 +93,7 @@ func tile(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []floa
 func tileRow(n, k int, a []float32, b func(p int) []float32, ldb int, c []float32, load bool) {
 	p := 0
 	if avx2 && k > 0 {
-		l := 0
-		if load {
-			l = 1
-		}
+		l := flag(load)
 		_, _ = a[k-1], c[n*panel-1]
 		var at [4]*float32
 		for p < n-1 {
@@ -80,7 +115,7 @@ func tileRow(n, k int, a []float32, b func(p int) []float32, ldb int, c []float3
 		}
 	}
 	for ; p < n; p++ {
-		tile(1, panel, k, a, k, 1, b(p), ldb, c[p*panel:], panel, load, nil)
+		tile(1, panel, k, a, k, 1, b(p), ldb, c[p*panel:], panel, load)
 	}
 }
 
@@ -112,38 +147,66 @@ func unpack(w, src []float32, out, in int) {
 	}
 }
 
+// rowTile returns the rows of each tile of so many rows: tiles of nearly the same
+// height, for AVX2 of whole kernels.
+func rowTile(rows int) int {
+	n := max(1, (rows+tileM-1)/tileM)
+	m := (rows + n - 1) / n
+	if !avx512 && m > 6 {
+		m = tileM
+	}
+	return m
+}
+
 // rowTiles calls fn for tiles of at most tileM of the rows lo..hi-1.
 func rowTiles(lo, hi int, fn func(i, m int)) {
-	for i := lo; i < hi; i += tileM {
-		fn(i, min(tileM, hi-i))
+	step := rowTile(hi - lo)
+	for i := lo; i < hi; i += step {
+		fn(i, min(step, hi-i))
 	}
 }
 
 // mulPacked computes Y[M,N] (ldy) (+)= X[M,K] (ldx) times the packed [N,K] matrix's transpose.
 func (d *Device) mulPacked(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K int, load bool) {
-	np := panels(N)
-	grain := max(1, 1<<15/max(1, M*K*panel/64))
-	d.pool.split(np, grain, func(_, lo, hi int) {
-		mulPanels(y, ldy, x, ldx, w, M, N, K, lo, hi, load)
+	pairs := (panels(N) + 1) / 2
+	grain := max(1, 1<<13/max(1, max(M, 8)*K*panel/32)) // fewer rows wait for memory as long
+	d.pool.split(pairs, grain, func(_, lo, hi int) {
+		mulPanels(y, ldy, x, ldx, w, M, N, K, 2*lo, min(2*hi, panels(N)), load)
 	})
 }
 
-// mulPanels is mulPacked for the panels lo..hi-1.
+// mulPanels is mulPacked for the panels lo..hi-1. While a pair of panels is
+// worked on, the next pair is fetched, a part by each of the first tiles of rows:
+// few rows wait for the memory that weights come from.
 func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
 	for i0 := 0; i0 < M; i0 += blockM {
 		i1 := min(M, i0+blockM)
+		rows := rowTile(i1 - i0)
+		parts := min(4, (i1-i0+rows-1)/rows)
 		for k0 := 0; k0 < K; k0 += blockK {
 			kn := min(blockK, K-k0)
-			for p := lo; p < hi; p++ {
-				b := w[(p*K+k0)*panel:]
-				var ahead *float32 // the panel after this one
-				if next := ((p+1)*K + k0) * panel; p+1 < hi {
-					ahead = &w[next]
+			for p := lo; p < hi; p += 2 {
+				t := pair{n: min(2*panel, N-p*panel, (hi-p)*panel), b: w[(p*K+k0)*panel:]}
+				if p+1 < hi {
+					t.b1 = w[((p+1)*K+k0)*panel:]
 				}
-				n := min(panel, N-p*panel)
-				for i := i0; i < i1; i += tileM {
-					m := min(tileM, i1-i)
-					tile(m, n, kn, x[i*ldx+k0:], ldx, 1, b, panel, y[i*ldy+p*panel:], ldy, load || k0 > 0, ahead)
+				for i, part := i0, 0; i < i1; i, part = i+rows, part+1 {
+					t.ahead, t.ahead1, t.step = nil, nil, 0
+					if from := k0 + part*kn/parts; part < parts {
+						t.step = 4 * panel / parts
+						if p+2 < hi {
+							t.ahead = &w[((p+2)*K+from)*panel]
+						}
+						if p+3 < hi {
+							t.ahead1 = &w[((p+3)*K+from)*panel]
+						}
+					}
+					c := y[i*ldy+p*panel:]
+					var c1 []float32
+					if t.n > panel {
+						c1 = c[panel:]
+					}
+					t.tiles(min(rows, i1-i), kn, x[i*ldx+k0:], ldx, 1, c, c1, ldy, load || k0 > 0)
 				}
 			}
 		}
@@ -153,21 +216,30 @@ func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K,
 // mulPackedT computes DX[M,K] += DY[M,N] times the packed [N,K] matrix: the
 // gradient of mulPacked with respect to X. Panels are transposed on the way.
 func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
-	d.pool.split(panels(K), 1, func(thread, lo, hi int) {
-		buf := d.scratch(thread, blockK*panel)
+	d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
+		buf := d.scratch(thread, 2*blockK*panel)
+		t := pair{b: buf, b1: buf[blockK*panel:]}
 		for i0 := 0; i0 < M; i0 += blockM {
 			i1 := min(M, i0+blockM)
 			for n0 := 0; n0 < N; n0 += blockK {
 				nn := min(blockK, N-n0)
-				for p := lo; p < hi; p++ {
-					kn := min(panel, K-p*panel)
+				for p := 2 * lo; p < min(2*hi, panels(K)); p += 2 {
+					t.n = min(2*panel, K-p*panel)
 					for q := 0; q < nn; q += panel {
-						transpose16(buf[q*panel:], w[((n0+q)*K+p*panel*panel):], kn)
+						src := w[(n0+q)*K+p*panel*panel:]
+						transpose16(t.b[q*panel:], src, min(panel, t.n))
+						if t.n > panel {
+							transpose16(t.b1[q*panel:], src[panel*panel:], t.n-panel)
+						}
 					}
-					for i := i0; i < i1; i += tileM {
-						m := min(tileM, i1-i)
-						tile(m, kn, nn, dy[i*ldy+n0:], ldy, 1, buf, panel, dx[i*ldx+p*panel:], ldx, true, nil)
-					}
+					rowTiles(i0, i1, func(i, m int) {
+						c := dx[i*ldx+p*panel:]
+						var c1 []float32
+						if t.n > panel {
+							c1 = c[panel:]
+						}
+						t.tiles(m, nn, dy[i*ldy+n0:], ldy, 1, c, c1, ldx, true)
+					})
 				}
 			}
 		}
@@ -218,14 +290,25 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 				}
 			}
 		})
-		d.pool.split(panels(N), 1, func(thread, lo, hi int) {
-			buf := d.scratch(thread, blockK*panel)
-			for p := lo; p < hi; p++ {
-				n := min(panel, N-p*panel)
-				packRows(buf, dy[r0*ldy+p*panel:], ldy, rn, n)
+		d.pool.split((panels(N)+1)/2, 1, func(thread, lo, hi int) {
+			buf := d.scratch(thread, 2*blockK*panel)
+			by := pair{b: buf, b1: buf[blockK*panel:]}
+			for p := 2 * lo; p < min(2*hi, panels(N)); p += 2 {
+				by.n = min(2*panel, N-p*panel)
+				packRows(by.b, dy[r0*ldy+p*panel:], ldy, rn, min(panel, by.n))
+				if by.n > panel {
+					packRows(by.b1, dy[r0*ldy+(p+1)*panel:], ldy, rn, by.n-panel)
+					by.n = 2 * panel
+				} else {
+					by.n = panel
+				}
 				for t := range tiles {
-					m := min(tileM, K-t*tileM)
-					tile(m, panel, rn, xt[t*tileM*rn:], 1, tileM, buf, panel, dw[(p*K+t*tileM)*panel:], panel, true, nil)
+					c := dw[(p*K+t*tileM)*panel:]
+					var c1 []float32
+					if by.n > panel {
+						c1 = dw[((p+1)*K+t*tileM)*panel:]
+					}
+					by.tiles(min(tileM, K-t*tileM), rn, xt[t*tileM*rn:], 1, tileM, c, c1, panel, true)
 				}
 			}
 		})

@@ -5,64 +5,100 @@
 package cpu
 
 // gemm1x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 1, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm2x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 2, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm3x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 3, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm4x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 4, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm5x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 5, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm6x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 6, j < 16.
-// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.
-func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm1x16AVX512 is gemm1x16's rule for i < 1, with AVX-512.
-func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm2x16AVX512 is gemm2x16's rule for i < 2, with AVX-512.
-func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm3x16AVX512 is gemm3x16's rule for i < 3, with AVX-512.
-func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm4x16AVX512 is gemm4x16's rule for i < 4, with AVX-512.
-func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm5x16AVX512 is gemm5x16's rule for i < 5, with AVX-512.
-func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm6x16AVX512 is gemm6x16's rule for i < 6, with AVX-512.
-func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm7x16AVX512 is gemm6x16's rule for i < 7, with AVX-512.
-func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm8x16AVX512 is gemm6x16's rule for i < 8, with AVX-512.
-func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm9x16AVX512 is gemm6x16's rule for i < 9, with AVX-512.
-func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm10x16AVX512 is gemm6x16's rule for i < 10, with AVX-512.
-func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm11x16AVX512 is gemm6x16's rule for i < 11, with AVX-512.
-func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm12x16AVX512 is gemm6x16's rule for i < 12, with AVX-512.
-func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
+
+// gemm1x32AVX512 is gemm1x16AVX512 with two panels: b and c, b1 and c1.
+func gemm1x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm2x32AVX512 is gemm2x16AVX512 with two panels: b and c, b1 and c1.
+func gemm2x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm3x32AVX512 is gemm3x16AVX512 with two panels: b and c, b1 and c1.
+func gemm3x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm4x32AVX512 is gemm4x16AVX512 with two panels: b and c, b1 and c1.
+func gemm4x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm5x32AVX512 is gemm5x16AVX512 with two panels: b and c, b1 and c1.
+func gemm5x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm6x32AVX512 is gemm6x16AVX512 with two panels: b and c, b1 and c1.
+func gemm6x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm7x32AVX512 is gemm7x16AVX512 with two panels: b and c, b1 and c1.
+func gemm7x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm8x32AVX512 is gemm8x16AVX512 with two panels: b and c, b1 and c1.
+func gemm8x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm9x32AVX512 is gemm9x16AVX512 with two panels: b and c, b1 and c1.
+func gemm9x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm10x32AVX512 is gemm10x16AVX512 with two panels: b and c, b1 and c1.
+func gemm10x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm11x32AVX512 is gemm11x16AVX512 with two panels: b and c, b1 and c1.
+func gemm11x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+
+// gemm12x32AVX512 is gemm12x16AVX512 with two panels: b and c, b1 and c1.
+func gemm12x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemv2x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 2, j < 16, as gemm1x16 does.
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)

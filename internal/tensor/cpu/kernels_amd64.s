@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm1x16(SB), NOSPLIT, $0-80
+TEXT ·gemm1x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -17,6 +17,7 @@ TEXT ·gemm1x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
@@ -37,36 +38,36 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
@@ -79,9 +80,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
@@ -95,9 +96,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm2x16(SB), NOSPLIT, $0-80
+TEXT ·gemm2x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -108,6 +109,7 @@ TEXT ·gemm2x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
@@ -133,9 +135,9 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -145,9 +147,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -157,9 +159,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -169,9 +171,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -187,9 +189,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -209,9 +211,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm3x16(SB), NOSPLIT, $0-80
+TEXT ·gemm3x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -222,6 +224,7 @@ TEXT ·gemm3x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
@@ -252,9 +255,9 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -267,9 +270,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -282,9 +285,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -297,9 +300,9 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -318,9 +321,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -346,9 +349,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm4x16(SB), NOSPLIT, $0-80
+TEXT ·gemm4x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -359,12 +362,13 @@ TEXT ·gemm4x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
 	SHLQ    $0x02, R9
-	LEAQ    (CX)(DX*2), R12
-	ADDQ    DX, R12
+	LEAQ    (CX)(DX*2), R13
+	ADDQ    DX, R13
 	TESTQ   R10, R10
 	JZ      zero
 	MOVQ    R8, R10
@@ -396,9 +400,9 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -408,16 +412,16 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R12), Y10
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -427,16 +431,16 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R12), Y10
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -446,16 +450,16 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R12), Y10
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -465,11 +469,11 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R12), Y10
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	SUBQ         $0x04, AX
 	JMP          loop4
 
@@ -478,9 +482,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -490,11 +494,11 @@ loop1:
 	VBROADCASTSS (CX)(DX*2), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R12), Y10
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	DECQ         AX
 	JMP          loop1
 
@@ -513,9 +517,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm5x16(SB), NOSPLIT, $0-80
+TEXT ·gemm5x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -526,12 +530,13 @@ TEXT ·gemm5x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
 	SHLQ    $0x02, R9
-	LEAQ    (CX)(DX*2), R12
-	ADDQ    DX, R12
+	LEAQ    (CX)(DX*2), R13
+	ADDQ    DX, R13
 	TESTQ   R10, R10
 	JZ      zero
 	MOVQ    R8, R10
@@ -568,9 +573,9 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -580,19 +585,19 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS (R12), Y12
+	VBROADCASTSS (R13), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS (R12)(DX*1), Y12
+	VBROADCASTSS (R13)(DX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -602,19 +607,19 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS (R12), Y12
+	VBROADCASTSS (R13), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS (R12)(DX*1), Y12
+	VBROADCASTSS (R13)(DX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -624,19 +629,19 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS (R12), Y12
+	VBROADCASTSS (R13), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS (R12)(DX*1), Y12
+	VBROADCASTSS (R13)(DX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -646,14 +651,14 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS (R12), Y12
+	VBROADCASTSS (R13), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS (R12)(DX*1), Y12
+	VBROADCASTSS (R13)(DX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	SUBQ         $0x04, AX
 	JMP          loop4
 
@@ -662,9 +667,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -674,14 +679,14 @@ loop1:
 	VBROADCASTSS (CX)(DX*2), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y5
-	VBROADCASTSS (R12), Y12
+	VBROADCASTSS (R13), Y12
 	VFMADD231PS  Y12, Y10, Y6
 	VFMADD231PS  Y12, Y11, Y7
-	VBROADCASTSS (R12)(DX*1), Y12
+	VBROADCASTSS (R13)(DX*1), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	DECQ         AX
 	JMP          loop1
 
@@ -703,9 +708,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm6x16(SB), NOSPLIT, $0-80
+TEXT ·gemm6x16(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    rsa+16(FP), DX
@@ -716,12 +721,13 @@ TEXT ·gemm6x16(SB), NOSPLIT, $0-80
 	MOVQ    ldc+56(FP), R9
 	MOVQ    load+64(FP), R10
 	MOVQ    ahead+72(FP), R11
+	MOVQ    step+80(FP), R12
 	SHLQ    $0x02, DX
 	SHLQ    $0x02, BX
 	SHLQ    $0x02, DI
 	SHLQ    $0x02, R9
-	LEAQ    (CX)(DX*2), R12
-	ADDQ    DX, R12
+	LEAQ    (CX)(DX*2), R13
+	ADDQ    DX, R13
 	TESTQ   R10, R10
 	JZ      zero
 	MOVQ    R8, R10
@@ -763,9 +769,9 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -775,22 +781,22 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (R13), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R12)(DX*1), Y14
+	VBROADCASTSS (R13)(DX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R12)(DX*2), Y14
+	VBROADCASTSS (R13)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -800,22 +806,22 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (R13), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R12)(DX*1), Y14
+	VBROADCASTSS (R13)(DX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R12)(DX*2), Y14
+	VBROADCASTSS (R13)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -825,22 +831,22 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (R13), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R12)(DX*1), Y14
+	VBROADCASTSS (R13)(DX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R12)(DX*2), Y14
+	VBROADCASTSS (R13)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -850,17 +856,17 @@ loop4:
 	VBROADCASTSS (CX)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (R13), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R12)(DX*1), Y14
+	VBROADCASTSS (R13)(DX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R12)(DX*2), Y14
+	VBROADCASTSS (R13)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	SUBQ         $0x04, AX
 	JMP          loop4
 
@@ -869,9 +875,9 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT0   (R11)
+	PREFETCHT1   (R11)
 	ADDQ         DI, SI
-	ADDQ         $0x40, R11
+	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -881,17 +887,17 @@ loop1:
 	VBROADCASTSS (CX)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (R13), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R12)(DX*1), Y14
+	VBROADCASTSS (R13)(DX*1), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R12)(DX*2), Y14
+	VBROADCASTSS (R13)(DX*2), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         BX, CX
-	ADDQ         BX, R12
+	ADDQ         BX, R13
 	DECQ         AX
 	JMP          loop1
 
@@ -916,56 +922,59 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm1x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm1x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), CX
-	MOVQ    load+64(FP), DI
-	TESTQ   DI, DI
+	MOVQ    load+64(FP), BX
+	TESTQ   BX, BX
 	JZ      zero
-	MOVQ    c+48(FP), DI
-	VMOVUPS (DI), Z0
-	JMP     loop4
+	MOVQ    c+48(FP), BX
+	VMOVUPS (BX), Z0
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
 
+start:
+	MOVQ ldb+40(FP), BX
+	SHLQ $0x02, BX
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z1
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z1
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
-	VMOVUPS          (BX), Z1
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z1
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
-	VMOVUPS          (BX), Z1
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z1
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
-	VMOVUPS          (BX), Z1
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z1
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
 	SUBQ             $0x04, AX
@@ -974,10 +983,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z1
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z1
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
 	DECQ             AX
@@ -989,62 +998,65 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm2x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm2x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	MOVQ    load+64(FP), R10
 	TESTQ   R10, R10
 	JZ      zero
 	MOVQ    c+48(FP), R10
 	VMOVUPS (R10), Z0
-	ADDQ    DI, R10
+	ADDQ    BX, R10
 	VMOVUPS (R10), Z1
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
+start:
+	MOVQ ldb+40(FP), R10
+	SHLQ $0x02, R10
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
@@ -1054,10 +1066,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
@@ -1067,73 +1079,76 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm3x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm3x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	MOVQ    load+64(FP), R10
 	TESTQ   R10, R10
 	JZ      zero
 	MOVQ    c+48(FP), R10
 	VMOVUPS (R10), Z0
-	ADDQ    DI, R10
+	ADDQ    BX, R10
 	VMOVUPS (R10), Z1
-	ADDQ    DI, R10
+	ADDQ    BX, R10
 	VMOVUPS (R10), Z2
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 
+start:
+	MOVQ ldb+40(FP), R10
+	SHLQ $0x02, R10
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z3
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z3
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z3
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z3
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z3
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z3
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
-	VMOVUPS          (BX), Z3
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z3
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
@@ -1144,10 +1159,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z3
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z3
+	PREFETCHT1       (R8)
+	ADDQ             R10, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
@@ -1158,27 +1173,26 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1187,13 +1201,13 @@ TEXT ·gemm4x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R11
 	VMOVUPS (R11), Z0
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z1
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z2
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z3
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1201,43 +1215,47 @@ zero:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 
+start:
+	MOVQ ldb+40(FP), R11
+	SHLQ $0x02, R11
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
 	VFMADD231PS.BCST (R10), Z4, Z3
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
 	VFMADD231PS.BCST (R10), Z4, Z3
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
 	VFMADD231PS.BCST (R10), Z4, Z3
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
@@ -1250,10 +1268,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z4, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z4, Z2
@@ -1266,29 +1284,28 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1297,15 +1314,15 @@ TEXT ·gemm5x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R11
 	VMOVUPS (R11), Z0
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z1
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z2
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z3
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z4
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1314,13 +1331,17 @@ zero:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 
+start:
+	MOVQ ldb+40(FP), R11
+	SHLQ $0x02, R11
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z5
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z5
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
@@ -1328,10 +1349,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z5
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z5
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
@@ -1339,10 +1360,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z5
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z5
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
@@ -1350,10 +1371,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*1), Z5, Z4
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z5
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z5
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
@@ -1367,10 +1388,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z5
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z5
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z5, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z5, Z2
@@ -1384,31 +1405,30 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1417,17 +1437,17 @@ TEXT ·gemm6x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R11
 	VMOVUPS (R11), Z0
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z1
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z2
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z3
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z4
-	ADDQ    DI, R11
+	ADDQ    BX, R11
 	VMOVUPS (R11), Z5
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1437,13 +1457,17 @@ zero:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 
+start:
+	MOVQ ldb+40(FP), R11
+	SHLQ $0x02, R11
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z6
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
@@ -1452,10 +1476,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z6
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
@@ -1464,10 +1488,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z6
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
@@ -1476,10 +1500,10 @@ loop4:
 	VFMADD231PS.BCST (R10)(CX*2), Z6, Z5
 	ADDQ             DX, R9
 	ADDQ             DX, R10
-	VMOVUPS          (BX), Z6
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
@@ -1494,10 +1518,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z6
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R11, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z6, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z6, Z2
@@ -1512,33 +1536,32 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1549,19 +1572,19 @@ TEXT ·gemm7x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R12
 	VMOVUPS (R12), Z0
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z1
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z2
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z3
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z4
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z5
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z6
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1572,13 +1595,17 @@ zero:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 
+start:
+	MOVQ ldb+40(FP), R12
+	SHLQ $0x02, R12
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z7
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z7
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
@@ -1589,10 +1616,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z7
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z7
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
@@ -1603,10 +1630,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z7
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z7
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
@@ -1617,10 +1644,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z7
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z7
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
@@ -1637,10 +1664,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z7
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z7
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z7, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z7, Z2
@@ -1657,35 +1684,34 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1696,21 +1722,21 @@ TEXT ·gemm8x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R12
 	VMOVUPS (R12), Z0
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z1
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z2
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z3
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z4
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z5
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z6
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z7
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1722,13 +1748,17 @@ zero:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 
+start:
+	MOVQ ldb+40(FP), R12
+	SHLQ $0x02, R12
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
@@ -1740,10 +1770,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
@@ -1755,10 +1785,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
@@ -1770,10 +1800,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
@@ -1791,10 +1821,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z8, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z8, Z2
@@ -1812,37 +1842,36 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z7, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -1853,23 +1882,23 @@ TEXT ·gemm9x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R12
 	VMOVUPS (R12), Z0
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z1
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z2
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z3
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z4
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z5
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z6
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z7
-	ADDQ    DI, R12
+	ADDQ    BX, R12
 	VMOVUPS (R12), Z8
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -1882,13 +1911,17 @@ zero:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 
+start:
+	MOVQ ldb+40(FP), R12
+	SHLQ $0x02, R12
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z9
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z9
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
@@ -1901,10 +1934,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z9
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z9
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
@@ -1917,10 +1950,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z9
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z9
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
@@ -1933,10 +1966,10 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	ADDQ             DX, R11
-	VMOVUPS          (BX), Z9
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z9
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
@@ -1955,10 +1988,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z9
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z9
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z9, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z9, Z2
@@ -1977,39 +2010,38 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z7, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z8, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -2022,25 +2054,25 @@ TEXT ·gemm10x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R13
 	VMOVUPS (R13), Z0
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z1
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z2
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z3
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z4
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z5
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z6
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z7
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z8
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z9
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -2054,13 +2086,17 @@ zero:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 
+start:
+	MOVQ ldb+40(FP), R13
+	SHLQ $0x02, R13
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z10
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
@@ -2075,10 +2111,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z10
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
@@ -2093,10 +2129,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z10
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
@@ -2111,10 +2147,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z10
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
@@ -2135,10 +2171,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z10
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z10, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z10, Z2
@@ -2159,41 +2195,40 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z7, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z8, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z9, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -2206,27 +2241,27 @@ TEXT ·gemm11x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R13
 	VMOVUPS (R13), Z0
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z1
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z2
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z3
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z4
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z5
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z6
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z7
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z8
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z9
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z10
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -2241,13 +2276,17 @@ zero:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 
+start:
+	MOVQ ldb+40(FP), R13
+	SHLQ $0x02, R13
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z11
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z11
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
@@ -2263,10 +2302,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z11
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z11
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
@@ -2282,10 +2321,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z11
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z11
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
@@ -2301,10 +2340,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z11
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z11
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
@@ -2326,10 +2365,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z11
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z11
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z11, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z11, Z2
@@ -2351,43 +2390,42 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z7, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z8, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z9, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z10, (AX)
 	VZEROUPPER
 	RET
 
-// func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)
+// func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-80
+TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    k+0(FP), AX
 	MOVQ    rsa+16(FP), CX
 	MOVQ    csa+24(FP), DX
-	MOVQ    b+32(FP), BX
-	MOVQ    ldb+40(FP), SI
-	MOVQ    ldc+56(FP), DI
+	MOVQ    ldc+56(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    b+32(FP), DI
 	MOVQ    ahead+72(FP), R8
 	SHLQ    $0x02, CX
 	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, DI
+	SHLQ    $0x02, BX
 	MOVQ    a+8(FP), R9
 	LEAQ    (R9)(CX*2), R10
 	ADDQ    CX, R10
@@ -2400,29 +2438,29 @@ TEXT ·gemm12x16AVX512(SB), NOSPLIT, $0-80
 	JZ      zero
 	MOVQ    c+48(FP), R13
 	VMOVUPS (R13), Z0
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z1
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z2
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z3
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z4
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z5
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z6
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z7
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z8
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z9
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z10
-	ADDQ    DI, R13
+	ADDQ    BX, R13
 	VMOVUPS (R13), Z11
-	JMP     loop4
+	JMP     start
 
 zero:
 	VPXORD Z0, Z0, Z0
@@ -2438,13 +2476,17 @@ zero:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 
+start:
+	MOVQ ldb+40(FP), R13
+	SHLQ $0x02, R13
+
 loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
@@ -2461,10 +2503,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
@@ -2481,10 +2523,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
@@ -2501,10 +2543,10 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	ADDQ             DX, R12
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
@@ -2527,10 +2569,10 @@ loop4:
 loop1:
 	TESTQ            AX, AX
 	JZ               store
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       (R8)
-	ADDQ             SI, BX
-	ADDQ             $0x40, R8
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z12, Z1
 	VFMADD231PS.BCST (R9)(CX*2), Z12, Z2
@@ -2553,28 +2595,2770 @@ loop1:
 store:
 	MOVQ    c+48(FP), AX
 	VMOVUPS Z0, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z1, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z2, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z3, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z4, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z5, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z6, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z7, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z8, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z9, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z10, (AX)
-	ADDQ    DI, AX
+	ADDQ    BX, AX
 	VMOVUPS Z11, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm1x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm1x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), CX
+	MOVQ    load+80(FP), BX
+	TESTQ   BX, BX
+	JZ      zero
+	MOVQ    c+56(FP), BX
+	VMOVUPS (BX), Z0
+	MOVQ    c1+64(FP), BX
+	VMOVUPS (BX), Z1
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+start:
+	MOVQ ldb+48(FP), BX
+	SHLQ $0x02, BX
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z3
+	PREFETCHT1       (R10)
+	ADDQ             BX, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX), Z3, Z1
+	ADDQ             DX, CX
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z3
+	PREFETCHT1       (R10)
+	ADDQ             BX, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX), Z3, Z1
+	ADDQ             DX, CX
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z3
+	PREFETCHT1       (R10)
+	ADDQ             BX, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX), Z3, Z1
+	ADDQ             DX, CX
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z3
+	PREFETCHT1       (R10)
+	ADDQ             BX, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX), Z3, Z1
+	ADDQ             DX, CX
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z2
+	PREFETCHT1       (R8)
+	ADDQ             BX, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z3
+	PREFETCHT1       (R10)
+	ADDQ             BX, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (CX), Z2, Z0
+	VFMADD231PS.BCST (CX), Z3, Z1
+	ADDQ             DX, CX
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z1, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm2x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm2x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	MOVQ    load+80(FP), R12
+	TESTQ   R12, R12
+	JZ      zero
+	MOVQ    c+56(FP), R12
+	VMOVUPS (R12), Z0
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z1
+	MOVQ    c1+64(FP), R12
+	VMOVUPS (R12), Z2
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z3
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+start:
+	MOVQ ldb+48(FP), R12
+	SHLQ $0x02, R12
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z5
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z4, Z0
+	VFMADD231PS.BCST (R11), Z5, Z2
+	VFMADD231PS.BCST (R11)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z5
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z4, Z0
+	VFMADD231PS.BCST (R11), Z5, Z2
+	VFMADD231PS.BCST (R11)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z5
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z4, Z0
+	VFMADD231PS.BCST (R11), Z5, Z2
+	VFMADD231PS.BCST (R11)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z5
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z4, Z0
+	VFMADD231PS.BCST (R11), Z5, Z2
+	VFMADD231PS.BCST (R11)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
+	ADDQ             DX, R11
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z4
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z5
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z4, Z0
+	VFMADD231PS.BCST (R11), Z5, Z2
+	VFMADD231PS.BCST (R11)(CX*1), Z4, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
+	ADDQ             DX, R11
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm3x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm3x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	MOVQ    load+80(FP), R12
+	TESTQ   R12, R12
+	JZ      zero
+	MOVQ    c+56(FP), R12
+	VMOVUPS (R12), Z0
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z1
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z2
+	MOVQ    c1+64(FP), R12
+	VMOVUPS (R12), Z3
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z4
+	ADDQ    BX, R12
+	VMOVUPS (R12), Z5
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+start:
+	MOVQ ldb+48(FP), R12
+	SHLQ $0x02, R12
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z6, Z0
+	VFMADD231PS.BCST (R11), Z7, Z3
+	VFMADD231PS.BCST (R11)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R11)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z6, Z0
+	VFMADD231PS.BCST (R11), Z7, Z3
+	VFMADD231PS.BCST (R11)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R11)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z6, Z0
+	VFMADD231PS.BCST (R11), Z7, Z3
+	VFMADD231PS.BCST (R11)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R11)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
+	ADDQ             DX, R11
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z6, Z0
+	VFMADD231PS.BCST (R11), Z7, Z3
+	VFMADD231PS.BCST (R11)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R11)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
+	ADDQ             DX, R11
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z6
+	PREFETCHT1       (R8)
+	ADDQ             R12, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z7
+	PREFETCHT1       (R10)
+	ADDQ             R12, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z6, Z0
+	VFMADD231PS.BCST (R11), Z7, Z3
+	VFMADD231PS.BCST (R11)(CX*1), Z6, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z7, Z4
+	VFMADD231PS.BCST (R11)(CX*2), Z6, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
+	ADDQ             DX, R11
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm4x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm4x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+80(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+56(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z1
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z2
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z3
+	MOVQ    c1+64(FP), R13
+	VMOVUPS (R13), Z4
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z5
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z6
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z7
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+start:
+	MOVQ ldb+48(FP), R13
+	SHLQ $0x02, R13
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z9
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z8, Z0
+	VFMADD231PS.BCST (R11), Z9, Z4
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z5
+	VFMADD231PS.BCST (R11)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z6
+	VFMADD231PS.BCST (R12), Z8, Z3
+	VFMADD231PS.BCST (R12), Z9, Z7
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z9
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z8, Z0
+	VFMADD231PS.BCST (R11), Z9, Z4
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z5
+	VFMADD231PS.BCST (R11)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z6
+	VFMADD231PS.BCST (R12), Z8, Z3
+	VFMADD231PS.BCST (R12), Z9, Z7
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z9
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z8, Z0
+	VFMADD231PS.BCST (R11), Z9, Z4
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z5
+	VFMADD231PS.BCST (R11)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z6
+	VFMADD231PS.BCST (R12), Z8, Z3
+	VFMADD231PS.BCST (R12), Z9, Z7
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z9
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z8, Z0
+	VFMADD231PS.BCST (R11), Z9, Z4
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z5
+	VFMADD231PS.BCST (R11)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z6
+	VFMADD231PS.BCST (R12), Z8, Z3
+	VFMADD231PS.BCST (R12), Z9, Z7
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z8
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z9
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z8, Z0
+	VFMADD231PS.BCST (R11), Z9, Z4
+	VFMADD231PS.BCST (R11)(CX*1), Z8, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z9, Z5
+	VFMADD231PS.BCST (R11)(CX*2), Z8, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z9, Z6
+	VFMADD231PS.BCST (R12), Z8, Z3
+	VFMADD231PS.BCST (R12), Z9, Z7
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm5x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm5x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+80(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+56(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z1
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z2
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z3
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z4
+	MOVQ    c1+64(FP), R13
+	VMOVUPS (R13), Z5
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z6
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z7
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z8
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z9
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+start:
+	MOVQ ldb+48(FP), R13
+	SHLQ $0x02, R13
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z11
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z10, Z0
+	VFMADD231PS.BCST (R11), Z11, Z5
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z7
+	VFMADD231PS.BCST (R12), Z10, Z3
+	VFMADD231PS.BCST (R12), Z11, Z8
+	VFMADD231PS.BCST (R12)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z9
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z11
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z10, Z0
+	VFMADD231PS.BCST (R11), Z11, Z5
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z7
+	VFMADD231PS.BCST (R12), Z10, Z3
+	VFMADD231PS.BCST (R12), Z11, Z8
+	VFMADD231PS.BCST (R12)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z9
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z11
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z10, Z0
+	VFMADD231PS.BCST (R11), Z11, Z5
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z7
+	VFMADD231PS.BCST (R12), Z10, Z3
+	VFMADD231PS.BCST (R12), Z11, Z8
+	VFMADD231PS.BCST (R12)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z9
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z11
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z10, Z0
+	VFMADD231PS.BCST (R11), Z11, Z5
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z7
+	VFMADD231PS.BCST (R12), Z10, Z3
+	VFMADD231PS.BCST (R12), Z11, Z8
+	VFMADD231PS.BCST (R12)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z9
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z10
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z11
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z10, Z0
+	VFMADD231PS.BCST (R11), Z11, Z5
+	VFMADD231PS.BCST (R11)(CX*1), Z10, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z11, Z6
+	VFMADD231PS.BCST (R11)(CX*2), Z10, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z11, Z7
+	VFMADD231PS.BCST (R12), Z10, Z3
+	VFMADD231PS.BCST (R12), Z11, Z8
+	VFMADD231PS.BCST (R12)(CX*1), Z10, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z11, Z9
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm6x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm6x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	MOVQ    load+80(FP), R13
+	TESTQ   R13, R13
+	JZ      zero
+	MOVQ    c+56(FP), R13
+	VMOVUPS (R13), Z0
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z1
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z2
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z3
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z4
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z5
+	MOVQ    c1+64(FP), R13
+	VMOVUPS (R13), Z6
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z7
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z8
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z9
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z10
+	ADDQ    BX, R13
+	VMOVUPS (R13), Z11
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+start:
+	MOVQ ldb+48(FP), R13
+	SHLQ $0x02, R13
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z13
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11), Z13, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z13, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z13, Z8
+	VFMADD231PS.BCST (R12), Z12, Z3
+	VFMADD231PS.BCST (R12), Z13, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z13, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z13, Z11
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z13
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11), Z13, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z13, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z13, Z8
+	VFMADD231PS.BCST (R12), Z12, Z3
+	VFMADD231PS.BCST (R12), Z13, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z13, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z13, Z11
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z13
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11), Z13, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z13, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z13, Z8
+	VFMADD231PS.BCST (R12), Z12, Z3
+	VFMADD231PS.BCST (R12), Z13, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z13, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z13, Z11
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z13
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11), Z13, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z13, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z13, Z8
+	VFMADD231PS.BCST (R12), Z12, Z3
+	VFMADD231PS.BCST (R12), Z13, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z13, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z13, Z11
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z12
+	PREFETCHT1       (R8)
+	ADDQ             R13, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z13
+	PREFETCHT1       (R10)
+	ADDQ             R13, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11), Z13, Z6
+	VFMADD231PS.BCST (R11)(CX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z13, Z7
+	VFMADD231PS.BCST (R11)(CX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z13, Z8
+	VFMADD231PS.BCST (R12), Z12, Z3
+	VFMADD231PS.BCST (R12), Z13, Z9
+	VFMADD231PS.BCST (R12)(CX*1), Z12, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z13, Z10
+	VFMADD231PS.BCST (R12)(CX*2), Z12, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z13, Z11
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm7x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm7x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	MOVQ    load+80(FP), R14
+	TESTQ   R14, R14
+	JZ      zero
+	MOVQ    c+56(FP), R14
+	VMOVUPS (R14), Z0
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z1
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z2
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z3
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z4
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z5
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z6
+	MOVQ    c1+64(FP), R14
+	VMOVUPS (R14), Z7
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z8
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z9
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z10
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z11
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z12
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z13
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+start:
+	MOVQ ldb+48(FP), R14
+	SHLQ $0x02, R14
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z14
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z15
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z14, Z0
+	VFMADD231PS.BCST (R11), Z15, Z7
+	VFMADD231PS.BCST (R11)(CX*1), Z14, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z15, Z8
+	VFMADD231PS.BCST (R11)(CX*2), Z14, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z15, Z9
+	VFMADD231PS.BCST (R12), Z14, Z3
+	VFMADD231PS.BCST (R12), Z15, Z10
+	VFMADD231PS.BCST (R12)(CX*1), Z14, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z15, Z11
+	VFMADD231PS.BCST (R12)(CX*2), Z14, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z15, Z12
+	VFMADD231PS.BCST (R13), Z14, Z6
+	VFMADD231PS.BCST (R13), Z15, Z13
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z14
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z15
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z14, Z0
+	VFMADD231PS.BCST (R11), Z15, Z7
+	VFMADD231PS.BCST (R11)(CX*1), Z14, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z15, Z8
+	VFMADD231PS.BCST (R11)(CX*2), Z14, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z15, Z9
+	VFMADD231PS.BCST (R12), Z14, Z3
+	VFMADD231PS.BCST (R12), Z15, Z10
+	VFMADD231PS.BCST (R12)(CX*1), Z14, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z15, Z11
+	VFMADD231PS.BCST (R12)(CX*2), Z14, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z15, Z12
+	VFMADD231PS.BCST (R13), Z14, Z6
+	VFMADD231PS.BCST (R13), Z15, Z13
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z14
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z15
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z14, Z0
+	VFMADD231PS.BCST (R11), Z15, Z7
+	VFMADD231PS.BCST (R11)(CX*1), Z14, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z15, Z8
+	VFMADD231PS.BCST (R11)(CX*2), Z14, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z15, Z9
+	VFMADD231PS.BCST (R12), Z14, Z3
+	VFMADD231PS.BCST (R12), Z15, Z10
+	VFMADD231PS.BCST (R12)(CX*1), Z14, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z15, Z11
+	VFMADD231PS.BCST (R12)(CX*2), Z14, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z15, Z12
+	VFMADD231PS.BCST (R13), Z14, Z6
+	VFMADD231PS.BCST (R13), Z15, Z13
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z14
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z15
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z14, Z0
+	VFMADD231PS.BCST (R11), Z15, Z7
+	VFMADD231PS.BCST (R11)(CX*1), Z14, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z15, Z8
+	VFMADD231PS.BCST (R11)(CX*2), Z14, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z15, Z9
+	VFMADD231PS.BCST (R12), Z14, Z3
+	VFMADD231PS.BCST (R12), Z15, Z10
+	VFMADD231PS.BCST (R12)(CX*1), Z14, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z15, Z11
+	VFMADD231PS.BCST (R12)(CX*2), Z14, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z15, Z12
+	VFMADD231PS.BCST (R13), Z14, Z6
+	VFMADD231PS.BCST (R13), Z15, Z13
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z14
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z15
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z14, Z0
+	VFMADD231PS.BCST (R11), Z15, Z7
+	VFMADD231PS.BCST (R11)(CX*1), Z14, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z15, Z8
+	VFMADD231PS.BCST (R11)(CX*2), Z14, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z15, Z9
+	VFMADD231PS.BCST (R12), Z14, Z3
+	VFMADD231PS.BCST (R12), Z15, Z10
+	VFMADD231PS.BCST (R12)(CX*1), Z14, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z15, Z11
+	VFMADD231PS.BCST (R12)(CX*2), Z14, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z15, Z12
+	VFMADD231PS.BCST (R13), Z14, Z6
+	VFMADD231PS.BCST (R13), Z15, Z13
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm8x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm8x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	MOVQ    load+80(FP), R14
+	TESTQ   R14, R14
+	JZ      zero
+	MOVQ    c+56(FP), R14
+	VMOVUPS (R14), Z0
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z1
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z2
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z3
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z4
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z5
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z6
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z7
+	MOVQ    c1+64(FP), R14
+	VMOVUPS (R14), Z8
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z9
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z10
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z11
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z12
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z13
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z14
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z15
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+start:
+	MOVQ ldb+48(FP), R14
+	SHLQ $0x02, R14
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z16
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z17
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z16, Z0
+	VFMADD231PS.BCST (R11), Z17, Z8
+	VFMADD231PS.BCST (R11)(CX*1), Z16, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z17, Z9
+	VFMADD231PS.BCST (R11)(CX*2), Z16, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z17, Z10
+	VFMADD231PS.BCST (R12), Z16, Z3
+	VFMADD231PS.BCST (R12), Z17, Z11
+	VFMADD231PS.BCST (R12)(CX*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z17, Z12
+	VFMADD231PS.BCST (R12)(CX*2), Z16, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z17, Z13
+	VFMADD231PS.BCST (R13), Z16, Z6
+	VFMADD231PS.BCST (R13), Z17, Z14
+	VFMADD231PS.BCST (R13)(CX*1), Z16, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z17, Z15
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z16
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z17
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z16, Z0
+	VFMADD231PS.BCST (R11), Z17, Z8
+	VFMADD231PS.BCST (R11)(CX*1), Z16, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z17, Z9
+	VFMADD231PS.BCST (R11)(CX*2), Z16, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z17, Z10
+	VFMADD231PS.BCST (R12), Z16, Z3
+	VFMADD231PS.BCST (R12), Z17, Z11
+	VFMADD231PS.BCST (R12)(CX*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z17, Z12
+	VFMADD231PS.BCST (R12)(CX*2), Z16, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z17, Z13
+	VFMADD231PS.BCST (R13), Z16, Z6
+	VFMADD231PS.BCST (R13), Z17, Z14
+	VFMADD231PS.BCST (R13)(CX*1), Z16, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z17, Z15
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z16
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z17
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z16, Z0
+	VFMADD231PS.BCST (R11), Z17, Z8
+	VFMADD231PS.BCST (R11)(CX*1), Z16, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z17, Z9
+	VFMADD231PS.BCST (R11)(CX*2), Z16, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z17, Z10
+	VFMADD231PS.BCST (R12), Z16, Z3
+	VFMADD231PS.BCST (R12), Z17, Z11
+	VFMADD231PS.BCST (R12)(CX*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z17, Z12
+	VFMADD231PS.BCST (R12)(CX*2), Z16, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z17, Z13
+	VFMADD231PS.BCST (R13), Z16, Z6
+	VFMADD231PS.BCST (R13), Z17, Z14
+	VFMADD231PS.BCST (R13)(CX*1), Z16, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z17, Z15
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z16
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z17
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z16, Z0
+	VFMADD231PS.BCST (R11), Z17, Z8
+	VFMADD231PS.BCST (R11)(CX*1), Z16, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z17, Z9
+	VFMADD231PS.BCST (R11)(CX*2), Z16, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z17, Z10
+	VFMADD231PS.BCST (R12), Z16, Z3
+	VFMADD231PS.BCST (R12), Z17, Z11
+	VFMADD231PS.BCST (R12)(CX*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z17, Z12
+	VFMADD231PS.BCST (R12)(CX*2), Z16, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z17, Z13
+	VFMADD231PS.BCST (R13), Z16, Z6
+	VFMADD231PS.BCST (R13), Z17, Z14
+	VFMADD231PS.BCST (R13)(CX*1), Z16, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z17, Z15
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z16
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z17
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z16, Z0
+	VFMADD231PS.BCST (R11), Z17, Z8
+	VFMADD231PS.BCST (R11)(CX*1), Z16, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z17, Z9
+	VFMADD231PS.BCST (R11)(CX*2), Z16, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z17, Z10
+	VFMADD231PS.BCST (R12), Z16, Z3
+	VFMADD231PS.BCST (R12), Z17, Z11
+	VFMADD231PS.BCST (R12)(CX*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z17, Z12
+	VFMADD231PS.BCST (R12)(CX*2), Z16, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z17, Z13
+	VFMADD231PS.BCST (R13), Z16, Z6
+	VFMADD231PS.BCST (R13), Z17, Z14
+	VFMADD231PS.BCST (R13)(CX*1), Z16, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z17, Z15
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z14, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm9x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm9x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	MOVQ    load+80(FP), R14
+	TESTQ   R14, R14
+	JZ      zero
+	MOVQ    c+56(FP), R14
+	VMOVUPS (R14), Z0
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z1
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z2
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z3
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z4
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z5
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z6
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z7
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z8
+	MOVQ    c1+64(FP), R14
+	VMOVUPS (R14), Z9
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z10
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z11
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z12
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z13
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z14
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z15
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z16
+	ADDQ    BX, R14
+	VMOVUPS (R14), Z17
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+start:
+	MOVQ ldb+48(FP), R14
+	SHLQ $0x02, R14
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z18
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z19
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z18, Z0
+	VFMADD231PS.BCST (R11), Z19, Z9
+	VFMADD231PS.BCST (R11)(CX*1), Z18, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z19, Z10
+	VFMADD231PS.BCST (R11)(CX*2), Z18, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z19, Z11
+	VFMADD231PS.BCST (R12), Z18, Z3
+	VFMADD231PS.BCST (R12), Z19, Z12
+	VFMADD231PS.BCST (R12)(CX*1), Z18, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z19, Z13
+	VFMADD231PS.BCST (R12)(CX*2), Z18, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z19, Z14
+	VFMADD231PS.BCST (R13), Z18, Z6
+	VFMADD231PS.BCST (R13), Z19, Z15
+	VFMADD231PS.BCST (R13)(CX*1), Z18, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z19, Z16
+	VFMADD231PS.BCST (R13)(CX*2), Z18, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z19, Z17
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z18
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z19
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z18, Z0
+	VFMADD231PS.BCST (R11), Z19, Z9
+	VFMADD231PS.BCST (R11)(CX*1), Z18, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z19, Z10
+	VFMADD231PS.BCST (R11)(CX*2), Z18, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z19, Z11
+	VFMADD231PS.BCST (R12), Z18, Z3
+	VFMADD231PS.BCST (R12), Z19, Z12
+	VFMADD231PS.BCST (R12)(CX*1), Z18, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z19, Z13
+	VFMADD231PS.BCST (R12)(CX*2), Z18, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z19, Z14
+	VFMADD231PS.BCST (R13), Z18, Z6
+	VFMADD231PS.BCST (R13), Z19, Z15
+	VFMADD231PS.BCST (R13)(CX*1), Z18, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z19, Z16
+	VFMADD231PS.BCST (R13)(CX*2), Z18, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z19, Z17
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z18
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z19
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z18, Z0
+	VFMADD231PS.BCST (R11), Z19, Z9
+	VFMADD231PS.BCST (R11)(CX*1), Z18, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z19, Z10
+	VFMADD231PS.BCST (R11)(CX*2), Z18, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z19, Z11
+	VFMADD231PS.BCST (R12), Z18, Z3
+	VFMADD231PS.BCST (R12), Z19, Z12
+	VFMADD231PS.BCST (R12)(CX*1), Z18, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z19, Z13
+	VFMADD231PS.BCST (R12)(CX*2), Z18, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z19, Z14
+	VFMADD231PS.BCST (R13), Z18, Z6
+	VFMADD231PS.BCST (R13), Z19, Z15
+	VFMADD231PS.BCST (R13)(CX*1), Z18, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z19, Z16
+	VFMADD231PS.BCST (R13)(CX*2), Z18, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z19, Z17
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	VMOVUPS          (DI), Z18
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z19
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z18, Z0
+	VFMADD231PS.BCST (R11), Z19, Z9
+	VFMADD231PS.BCST (R11)(CX*1), Z18, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z19, Z10
+	VFMADD231PS.BCST (R11)(CX*2), Z18, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z19, Z11
+	VFMADD231PS.BCST (R12), Z18, Z3
+	VFMADD231PS.BCST (R12), Z19, Z12
+	VFMADD231PS.BCST (R12)(CX*1), Z18, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z19, Z13
+	VFMADD231PS.BCST (R12)(CX*2), Z18, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z19, Z14
+	VFMADD231PS.BCST (R13), Z18, Z6
+	VFMADD231PS.BCST (R13), Z19, Z15
+	VFMADD231PS.BCST (R13)(CX*1), Z18, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z19, Z16
+	VFMADD231PS.BCST (R13)(CX*2), Z18, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z19, Z17
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z18
+	PREFETCHT1       (R8)
+	ADDQ             R14, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z19
+	PREFETCHT1       (R10)
+	ADDQ             R14, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z18, Z0
+	VFMADD231PS.BCST (R11), Z19, Z9
+	VFMADD231PS.BCST (R11)(CX*1), Z18, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z19, Z10
+	VFMADD231PS.BCST (R11)(CX*2), Z18, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z19, Z11
+	VFMADD231PS.BCST (R12), Z18, Z3
+	VFMADD231PS.BCST (R12), Z19, Z12
+	VFMADD231PS.BCST (R12)(CX*1), Z18, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z19, Z13
+	VFMADD231PS.BCST (R12)(CX*2), Z18, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z19, Z14
+	VFMADD231PS.BCST (R13), Z18, Z6
+	VFMADD231PS.BCST (R13), Z19, Z15
+	VFMADD231PS.BCST (R13)(CX*1), Z18, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z19, Z16
+	VFMADD231PS.BCST (R13)(CX*2), Z18, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z19, Z17
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z14, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z15, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z16, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z17, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm10x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm10x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	LEAQ    (R13)(CX*2), R14
+	ADDQ    CX, R14
+	MOVQ    load+80(FP), R15
+	TESTQ   R15, R15
+	JZ      zero
+	MOVQ    c+56(FP), R15
+	VMOVUPS (R15), Z0
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z2
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z4
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z6
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z8
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z9
+	MOVQ    c1+64(FP), R15
+	VMOVUPS (R15), Z10
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z11
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z12
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z13
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z14
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z15
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z16
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z17
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z18
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z19
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+start:
+	MOVQ ldb+48(FP), R15
+	SHLQ $0x02, R15
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z20
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z21
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z20, Z0
+	VFMADD231PS.BCST (R11), Z21, Z10
+	VFMADD231PS.BCST (R11)(CX*1), Z20, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z21, Z11
+	VFMADD231PS.BCST (R11)(CX*2), Z20, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z21, Z12
+	VFMADD231PS.BCST (R12), Z20, Z3
+	VFMADD231PS.BCST (R12), Z21, Z13
+	VFMADD231PS.BCST (R12)(CX*1), Z20, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z21, Z14
+	VFMADD231PS.BCST (R12)(CX*2), Z20, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z21, Z15
+	VFMADD231PS.BCST (R13), Z20, Z6
+	VFMADD231PS.BCST (R13), Z21, Z16
+	VFMADD231PS.BCST (R13)(CX*1), Z20, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z21, Z17
+	VFMADD231PS.BCST (R13)(CX*2), Z20, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z21, Z18
+	VFMADD231PS.BCST (R14), Z20, Z9
+	VFMADD231PS.BCST (R14), Z21, Z19
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z20
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z21
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z20, Z0
+	VFMADD231PS.BCST (R11), Z21, Z10
+	VFMADD231PS.BCST (R11)(CX*1), Z20, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z21, Z11
+	VFMADD231PS.BCST (R11)(CX*2), Z20, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z21, Z12
+	VFMADD231PS.BCST (R12), Z20, Z3
+	VFMADD231PS.BCST (R12), Z21, Z13
+	VFMADD231PS.BCST (R12)(CX*1), Z20, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z21, Z14
+	VFMADD231PS.BCST (R12)(CX*2), Z20, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z21, Z15
+	VFMADD231PS.BCST (R13), Z20, Z6
+	VFMADD231PS.BCST (R13), Z21, Z16
+	VFMADD231PS.BCST (R13)(CX*1), Z20, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z21, Z17
+	VFMADD231PS.BCST (R13)(CX*2), Z20, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z21, Z18
+	VFMADD231PS.BCST (R14), Z20, Z9
+	VFMADD231PS.BCST (R14), Z21, Z19
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z20
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z21
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z20, Z0
+	VFMADD231PS.BCST (R11), Z21, Z10
+	VFMADD231PS.BCST (R11)(CX*1), Z20, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z21, Z11
+	VFMADD231PS.BCST (R11)(CX*2), Z20, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z21, Z12
+	VFMADD231PS.BCST (R12), Z20, Z3
+	VFMADD231PS.BCST (R12), Z21, Z13
+	VFMADD231PS.BCST (R12)(CX*1), Z20, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z21, Z14
+	VFMADD231PS.BCST (R12)(CX*2), Z20, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z21, Z15
+	VFMADD231PS.BCST (R13), Z20, Z6
+	VFMADD231PS.BCST (R13), Z21, Z16
+	VFMADD231PS.BCST (R13)(CX*1), Z20, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z21, Z17
+	VFMADD231PS.BCST (R13)(CX*2), Z20, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z21, Z18
+	VFMADD231PS.BCST (R14), Z20, Z9
+	VFMADD231PS.BCST (R14), Z21, Z19
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z20
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z21
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z20, Z0
+	VFMADD231PS.BCST (R11), Z21, Z10
+	VFMADD231PS.BCST (R11)(CX*1), Z20, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z21, Z11
+	VFMADD231PS.BCST (R11)(CX*2), Z20, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z21, Z12
+	VFMADD231PS.BCST (R12), Z20, Z3
+	VFMADD231PS.BCST (R12), Z21, Z13
+	VFMADD231PS.BCST (R12)(CX*1), Z20, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z21, Z14
+	VFMADD231PS.BCST (R12)(CX*2), Z20, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z21, Z15
+	VFMADD231PS.BCST (R13), Z20, Z6
+	VFMADD231PS.BCST (R13), Z21, Z16
+	VFMADD231PS.BCST (R13)(CX*1), Z20, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z21, Z17
+	VFMADD231PS.BCST (R13)(CX*2), Z20, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z21, Z18
+	VFMADD231PS.BCST (R14), Z20, Z9
+	VFMADD231PS.BCST (R14), Z21, Z19
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z20
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z21
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z20, Z0
+	VFMADD231PS.BCST (R11), Z21, Z10
+	VFMADD231PS.BCST (R11)(CX*1), Z20, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z21, Z11
+	VFMADD231PS.BCST (R11)(CX*2), Z20, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z21, Z12
+	VFMADD231PS.BCST (R12), Z20, Z3
+	VFMADD231PS.BCST (R12), Z21, Z13
+	VFMADD231PS.BCST (R12)(CX*1), Z20, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z21, Z14
+	VFMADD231PS.BCST (R12)(CX*2), Z20, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z21, Z15
+	VFMADD231PS.BCST (R13), Z20, Z6
+	VFMADD231PS.BCST (R13), Z21, Z16
+	VFMADD231PS.BCST (R13)(CX*1), Z20, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z21, Z17
+	VFMADD231PS.BCST (R13)(CX*2), Z20, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z21, Z18
+	VFMADD231PS.BCST (R14), Z20, Z9
+	VFMADD231PS.BCST (R14), Z21, Z19
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z14, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z15, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z16, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z17, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z18, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z19, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm11x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm11x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	LEAQ    (R13)(CX*2), R14
+	ADDQ    CX, R14
+	MOVQ    load+80(FP), R15
+	TESTQ   R15, R15
+	JZ      zero
+	MOVQ    c+56(FP), R15
+	VMOVUPS (R15), Z0
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z2
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z4
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z6
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z8
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z9
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z10
+	MOVQ    c1+64(FP), R15
+	VMOVUPS (R15), Z11
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z12
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z13
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z14
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z15
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z16
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z17
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z18
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z19
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z20
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z21
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+start:
+	MOVQ ldb+48(FP), R15
+	SHLQ $0x02, R15
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z22
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z23
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z22, Z0
+	VFMADD231PS.BCST (R11), Z23, Z11
+	VFMADD231PS.BCST (R11)(CX*1), Z22, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z23, Z12
+	VFMADD231PS.BCST (R11)(CX*2), Z22, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z23, Z13
+	VFMADD231PS.BCST (R12), Z22, Z3
+	VFMADD231PS.BCST (R12), Z23, Z14
+	VFMADD231PS.BCST (R12)(CX*1), Z22, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z23, Z15
+	VFMADD231PS.BCST (R12)(CX*2), Z22, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z23, Z16
+	VFMADD231PS.BCST (R13), Z22, Z6
+	VFMADD231PS.BCST (R13), Z23, Z17
+	VFMADD231PS.BCST (R13)(CX*1), Z22, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z23, Z18
+	VFMADD231PS.BCST (R13)(CX*2), Z22, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z23, Z19
+	VFMADD231PS.BCST (R14), Z22, Z9
+	VFMADD231PS.BCST (R14), Z23, Z20
+	VFMADD231PS.BCST (R14)(CX*1), Z22, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z23, Z21
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z22
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z23
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z22, Z0
+	VFMADD231PS.BCST (R11), Z23, Z11
+	VFMADD231PS.BCST (R11)(CX*1), Z22, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z23, Z12
+	VFMADD231PS.BCST (R11)(CX*2), Z22, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z23, Z13
+	VFMADD231PS.BCST (R12), Z22, Z3
+	VFMADD231PS.BCST (R12), Z23, Z14
+	VFMADD231PS.BCST (R12)(CX*1), Z22, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z23, Z15
+	VFMADD231PS.BCST (R12)(CX*2), Z22, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z23, Z16
+	VFMADD231PS.BCST (R13), Z22, Z6
+	VFMADD231PS.BCST (R13), Z23, Z17
+	VFMADD231PS.BCST (R13)(CX*1), Z22, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z23, Z18
+	VFMADD231PS.BCST (R13)(CX*2), Z22, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z23, Z19
+	VFMADD231PS.BCST (R14), Z22, Z9
+	VFMADD231PS.BCST (R14), Z23, Z20
+	VFMADD231PS.BCST (R14)(CX*1), Z22, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z23, Z21
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z22
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z23
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z22, Z0
+	VFMADD231PS.BCST (R11), Z23, Z11
+	VFMADD231PS.BCST (R11)(CX*1), Z22, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z23, Z12
+	VFMADD231PS.BCST (R11)(CX*2), Z22, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z23, Z13
+	VFMADD231PS.BCST (R12), Z22, Z3
+	VFMADD231PS.BCST (R12), Z23, Z14
+	VFMADD231PS.BCST (R12)(CX*1), Z22, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z23, Z15
+	VFMADD231PS.BCST (R12)(CX*2), Z22, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z23, Z16
+	VFMADD231PS.BCST (R13), Z22, Z6
+	VFMADD231PS.BCST (R13), Z23, Z17
+	VFMADD231PS.BCST (R13)(CX*1), Z22, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z23, Z18
+	VFMADD231PS.BCST (R13)(CX*2), Z22, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z23, Z19
+	VFMADD231PS.BCST (R14), Z22, Z9
+	VFMADD231PS.BCST (R14), Z23, Z20
+	VFMADD231PS.BCST (R14)(CX*1), Z22, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z23, Z21
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z22
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z23
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z22, Z0
+	VFMADD231PS.BCST (R11), Z23, Z11
+	VFMADD231PS.BCST (R11)(CX*1), Z22, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z23, Z12
+	VFMADD231PS.BCST (R11)(CX*2), Z22, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z23, Z13
+	VFMADD231PS.BCST (R12), Z22, Z3
+	VFMADD231PS.BCST (R12), Z23, Z14
+	VFMADD231PS.BCST (R12)(CX*1), Z22, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z23, Z15
+	VFMADD231PS.BCST (R12)(CX*2), Z22, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z23, Z16
+	VFMADD231PS.BCST (R13), Z22, Z6
+	VFMADD231PS.BCST (R13), Z23, Z17
+	VFMADD231PS.BCST (R13)(CX*1), Z22, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z23, Z18
+	VFMADD231PS.BCST (R13)(CX*2), Z22, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z23, Z19
+	VFMADD231PS.BCST (R14), Z22, Z9
+	VFMADD231PS.BCST (R14), Z23, Z20
+	VFMADD231PS.BCST (R14)(CX*1), Z22, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z23, Z21
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z22
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z23
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z22, Z0
+	VFMADD231PS.BCST (R11), Z23, Z11
+	VFMADD231PS.BCST (R11)(CX*1), Z22, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z23, Z12
+	VFMADD231PS.BCST (R11)(CX*2), Z22, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z23, Z13
+	VFMADD231PS.BCST (R12), Z22, Z3
+	VFMADD231PS.BCST (R12), Z23, Z14
+	VFMADD231PS.BCST (R12)(CX*1), Z22, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z23, Z15
+	VFMADD231PS.BCST (R12)(CX*2), Z22, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z23, Z16
+	VFMADD231PS.BCST (R13), Z22, Z6
+	VFMADD231PS.BCST (R13), Z23, Z17
+	VFMADD231PS.BCST (R13)(CX*1), Z22, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z23, Z18
+	VFMADD231PS.BCST (R13)(CX*2), Z22, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z23, Z19
+	VFMADD231PS.BCST (R14), Z22, Z9
+	VFMADD231PS.BCST (R14), Z23, Z20
+	VFMADD231PS.BCST (R14)(CX*1), Z22, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z23, Z21
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z11, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z14, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z15, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z16, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z17, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z18, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z19, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z20, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z21, (AX)
+	VZEROUPPER
+	RET
+
+// func gemm12x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm12x32AVX512(SB), NOSPLIT, $0-112
+	MOVQ    k+0(FP), AX
+	MOVQ    rsa+16(FP), CX
+	MOVQ    csa+24(FP), DX
+	MOVQ    ldc+72(FP), BX
+	MOVQ    step+104(FP), SI
+	MOVQ    b+32(FP), DI
+	MOVQ    ahead+88(FP), R8
+	MOVQ    b1+40(FP), R9
+	MOVQ    ahead1+96(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), R11
+	LEAQ    (R11)(CX*2), R12
+	ADDQ    CX, R12
+	LEAQ    (R12)(CX*2), R13
+	ADDQ    CX, R13
+	LEAQ    (R13)(CX*2), R14
+	ADDQ    CX, R14
+	MOVQ    load+80(FP), R15
+	TESTQ   R15, R15
+	JZ      zero
+	MOVQ    c+56(FP), R15
+	VMOVUPS (R15), Z0
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z2
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z4
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z6
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z8
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z9
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z10
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z11
+	MOVQ    c1+64(FP), R15
+	VMOVUPS (R15), Z12
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z13
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z14
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z15
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z16
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z17
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z18
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z19
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z20
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z21
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z22
+	ADDQ    BX, R15
+	VMOVUPS (R15), Z23
+	JMP     start
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+start:
+	MOVQ ldb+48(FP), R15
+	SHLQ $0x02, R15
+
+loop4:
+	CMPQ             AX, $0x04
+	JL               loop1
+	VMOVUPS          (DI), Z24
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z25
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z24, Z0
+	VFMADD231PS.BCST (R11), Z25, Z12
+	VFMADD231PS.BCST (R11)(CX*1), Z24, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z25, Z13
+	VFMADD231PS.BCST (R11)(CX*2), Z24, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z25, Z14
+	VFMADD231PS.BCST (R12), Z24, Z3
+	VFMADD231PS.BCST (R12), Z25, Z15
+	VFMADD231PS.BCST (R12)(CX*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z25, Z16
+	VFMADD231PS.BCST (R12)(CX*2), Z24, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z25, Z17
+	VFMADD231PS.BCST (R13), Z24, Z6
+	VFMADD231PS.BCST (R13), Z25, Z18
+	VFMADD231PS.BCST (R13)(CX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z25, Z19
+	VFMADD231PS.BCST (R13)(CX*2), Z24, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z25, Z20
+	VFMADD231PS.BCST (R14), Z24, Z9
+	VFMADD231PS.BCST (R14), Z25, Z21
+	VFMADD231PS.BCST (R14)(CX*1), Z24, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z25, Z22
+	VFMADD231PS.BCST (R14)(CX*2), Z24, Z11
+	VFMADD231PS.BCST (R14)(CX*2), Z25, Z23
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z24
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z25
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z24, Z0
+	VFMADD231PS.BCST (R11), Z25, Z12
+	VFMADD231PS.BCST (R11)(CX*1), Z24, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z25, Z13
+	VFMADD231PS.BCST (R11)(CX*2), Z24, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z25, Z14
+	VFMADD231PS.BCST (R12), Z24, Z3
+	VFMADD231PS.BCST (R12), Z25, Z15
+	VFMADD231PS.BCST (R12)(CX*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z25, Z16
+	VFMADD231PS.BCST (R12)(CX*2), Z24, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z25, Z17
+	VFMADD231PS.BCST (R13), Z24, Z6
+	VFMADD231PS.BCST (R13), Z25, Z18
+	VFMADD231PS.BCST (R13)(CX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z25, Z19
+	VFMADD231PS.BCST (R13)(CX*2), Z24, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z25, Z20
+	VFMADD231PS.BCST (R14), Z24, Z9
+	VFMADD231PS.BCST (R14), Z25, Z21
+	VFMADD231PS.BCST (R14)(CX*1), Z24, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z25, Z22
+	VFMADD231PS.BCST (R14)(CX*2), Z24, Z11
+	VFMADD231PS.BCST (R14)(CX*2), Z25, Z23
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z24
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z25
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z24, Z0
+	VFMADD231PS.BCST (R11), Z25, Z12
+	VFMADD231PS.BCST (R11)(CX*1), Z24, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z25, Z13
+	VFMADD231PS.BCST (R11)(CX*2), Z24, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z25, Z14
+	VFMADD231PS.BCST (R12), Z24, Z3
+	VFMADD231PS.BCST (R12), Z25, Z15
+	VFMADD231PS.BCST (R12)(CX*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z25, Z16
+	VFMADD231PS.BCST (R12)(CX*2), Z24, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z25, Z17
+	VFMADD231PS.BCST (R13), Z24, Z6
+	VFMADD231PS.BCST (R13), Z25, Z18
+	VFMADD231PS.BCST (R13)(CX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z25, Z19
+	VFMADD231PS.BCST (R13)(CX*2), Z24, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z25, Z20
+	VFMADD231PS.BCST (R14), Z24, Z9
+	VFMADD231PS.BCST (R14), Z25, Z21
+	VFMADD231PS.BCST (R14)(CX*1), Z24, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z25, Z22
+	VFMADD231PS.BCST (R14)(CX*2), Z24, Z11
+	VFMADD231PS.BCST (R14)(CX*2), Z25, Z23
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	VMOVUPS          (DI), Z24
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z25
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z24, Z0
+	VFMADD231PS.BCST (R11), Z25, Z12
+	VFMADD231PS.BCST (R11)(CX*1), Z24, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z25, Z13
+	VFMADD231PS.BCST (R11)(CX*2), Z24, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z25, Z14
+	VFMADD231PS.BCST (R12), Z24, Z3
+	VFMADD231PS.BCST (R12), Z25, Z15
+	VFMADD231PS.BCST (R12)(CX*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z25, Z16
+	VFMADD231PS.BCST (R12)(CX*2), Z24, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z25, Z17
+	VFMADD231PS.BCST (R13), Z24, Z6
+	VFMADD231PS.BCST (R13), Z25, Z18
+	VFMADD231PS.BCST (R13)(CX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z25, Z19
+	VFMADD231PS.BCST (R13)(CX*2), Z24, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z25, Z20
+	VFMADD231PS.BCST (R14), Z24, Z9
+	VFMADD231PS.BCST (R14), Z25, Z21
+	VFMADD231PS.BCST (R14)(CX*1), Z24, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z25, Z22
+	VFMADD231PS.BCST (R14)(CX*2), Z24, Z11
+	VFMADD231PS.BCST (R14)(CX*2), Z25, Z23
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	SUBQ             $0x04, AX
+	JMP              loop4
+
+loop1:
+	TESTQ            AX, AX
+	JZ               store
+	VMOVUPS          (DI), Z24
+	PREFETCHT1       (R8)
+	ADDQ             R15, DI
+	ADDQ             SI, R8
+	VMOVUPS          (R9), Z25
+	PREFETCHT1       (R10)
+	ADDQ             R15, R9
+	ADDQ             SI, R10
+	VFMADD231PS.BCST (R11), Z24, Z0
+	VFMADD231PS.BCST (R11), Z25, Z12
+	VFMADD231PS.BCST (R11)(CX*1), Z24, Z1
+	VFMADD231PS.BCST (R11)(CX*1), Z25, Z13
+	VFMADD231PS.BCST (R11)(CX*2), Z24, Z2
+	VFMADD231PS.BCST (R11)(CX*2), Z25, Z14
+	VFMADD231PS.BCST (R12), Z24, Z3
+	VFMADD231PS.BCST (R12), Z25, Z15
+	VFMADD231PS.BCST (R12)(CX*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(CX*1), Z25, Z16
+	VFMADD231PS.BCST (R12)(CX*2), Z24, Z5
+	VFMADD231PS.BCST (R12)(CX*2), Z25, Z17
+	VFMADD231PS.BCST (R13), Z24, Z6
+	VFMADD231PS.BCST (R13), Z25, Z18
+	VFMADD231PS.BCST (R13)(CX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(CX*1), Z25, Z19
+	VFMADD231PS.BCST (R13)(CX*2), Z24, Z8
+	VFMADD231PS.BCST (R13)(CX*2), Z25, Z20
+	VFMADD231PS.BCST (R14), Z24, Z9
+	VFMADD231PS.BCST (R14), Z25, Z21
+	VFMADD231PS.BCST (R14)(CX*1), Z24, Z10
+	VFMADD231PS.BCST (R14)(CX*1), Z25, Z22
+	VFMADD231PS.BCST (R14)(CX*2), Z24, Z11
+	VFMADD231PS.BCST (R14)(CX*2), Z25, Z23
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             DX, R13
+	ADDQ             DX, R14
+	DECQ             AX
+	JMP              loop1
+
+store:
+	MOVQ    c+56(FP), AX
+	VMOVUPS Z0, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z1, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z2, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z3, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z4, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z5, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z6, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z7, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z8, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z9, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z10, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z11, (AX)
+	MOVQ    c1+64(FP), AX
+	VMOVUPS Z12, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z13, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z14, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z15, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z16, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z17, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z18, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z19, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z20, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z21, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z22, (AX)
+	ADDQ    BX, AX
+	VMOVUPS Z23, (AX)
 	VZEROUPPER
 	RET
 

@@ -4,8 +4,12 @@ package cpu
 
 // Never called: avx2 is false here. They let the callers compile.
 
-func tileKernel(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32) {
+func tileKernel(m, k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, load int, ahead *float32, step int) {
 	panic("no AVX2 here")
+}
+
+func pairKernel(m, k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, c1 *float32, ldc, load int, ahead, ahead1 *float32, step int) {
+	panic("no AVX-512 here")
 }
 
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int) {

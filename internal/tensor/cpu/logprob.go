@@ -152,7 +152,7 @@ func gathered(dst, h, w []float32, ids []int32, dim int) {
 	for i, id := range ids {
 		if p := int(id) / panel; p != last {
 			last = p
-			tile(1, panel, dim, h, dim, 1, w[p*panel*dim:], panel, out[:], panel, false, nil)
+			tile(1, panel, dim, h, dim, 1, w[p*panel*dim:], panel, out[:], panel, false)
 		}
 		dst[i] = out[id%panel]
 	}

@@ -110,9 +110,14 @@ func relax() {
 	}
 }
 
-// split runs fn over the range 0..n-1 in blocks of at least grain.
+// split runs fn over the range 0..n-1 in blocks of about grain, as many for each
+// thread.
 func (p *pool) split(n, grain int, fn func(thread, lo, hi int)) {
-	blocks := min((n+grain-1)/max(grain, 1), 4*p.threads)
+	blocks := (n + grain - 1) / max(grain, 1)
+	if blocks > 1 {
+		rounds := min((blocks+p.threads-1)/p.threads, 4)
+		blocks = min(rounds*p.threads, n)
+	}
 	if blocks <= 1 {
 		if n > 0 {
 			fn(0, 0, n)

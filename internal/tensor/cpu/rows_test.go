@@ -113,7 +113,7 @@ func TestFMARoundsOnce(t *testing.T) {
 		b[0] = y[i]
 		clear(d)
 		d[0] = z[i]
-		tile(1, panel, 1, x[i:i+1], 1, 1, b, panel, d, panel, true, nil)
+		tile(1, panel, 1, x[i:i+1], 1, 1, b, panel, d, panel, true)
 		if got := fma32(x[i], y[i], z[i]); math.Float32bits(got) != math.Float32bits(d[0]) {
 			t.Fatalf("fma(%v, %v, %v) = %v, the processor says %v", x[i], y[i], z[i], got, d[0])
 		}

@@ -32,7 +32,7 @@ func indexScores(s, dots, q, w []float32, keys [][]float32, pos int, sh *tensor.
 		out := s[c:min(n, c+indexChunk)]
 		for b := 0; b < len(out); b += panel {
 			rowTiles(0, sh.Heads, func(h, m int) {
-				tile(m, panel, sh.Dim, q[h*sh.Dim:], sh.Dim, 1, keys[(c+b)/panel], panel, dots[h*indexChunk+b:], indexChunk, false, nil)
+				tile(m, panel, sh.Dim, q[h*sh.Dim:], sh.Dim, 1, keys[(c+b)/panel], panel, dots[h*indexChunk+b:], indexChunk, false)
 			})
 		}
 		clear(out)

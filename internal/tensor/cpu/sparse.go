@@ -155,8 +155,8 @@ func (a *attnGrad) sparse(t *attnThread, pk *picker, i, kh, from int, sel select
 			at := row*sh.Heads + h
 			q, do := a.q[at*kd:(at+1)*kd], a.do[at*sh.ValueDim:(at+1)*sh.ValueDim]
 			for b := range nb {
-				tile(1, panel, kd, q, kd, 1, pk.blocks.k[b], panel, p[b*panel:], ld, false, nil)
-				tile(1, panel, sh.ValueDim, do, sh.ValueDim, 1, vT[b*panel*vd:], panel, dp[b*panel:], ld, false, nil)
+				tile(1, panel, kd, q, kd, 1, pk.blocks.k[b], panel, p[b*panel:], ld, false)
+				tile(1, panel, sh.ValueDim, do, sh.ValueDim, 1, vT[b*panel*vd:], panel, dp[b*panel:], ld, false)
 			}
 			rowExp(p[:n], p[:n], sh.Scale, a.lse[at])
 			rowSoftmaxBack(p[:n], dp[:n], rowDot(do, a.o[at*sh.ValueDim:(at+1)*sh.ValueDim]), sh.Scale)
@@ -176,7 +176,7 @@ func (a *attnGrad) sparse(t *attnThread, pk *picker, i, kh, from int, sel select
 // tileColumns adds a[0:n] times w <= 16 columns of b (rows ld apart) to c.
 func tileColumns(w, n int, a, b []float32, ld int, c []float32) {
 	if w == panel {
-		tile(1, panel, n, a, n, 1, b, ld, c, panel, true, nil)
+		tile(1, panel, n, a, n, 1, b, ld, c, panel, true)
 		return
 	}
 	for j := range w {

@@ -24,7 +24,10 @@ func main() {
 		gemm(m)
 	}
 	for m := 1; m <= 12; m++ {
-		gemm512(m)
+		gemm512(m, 1)
+	}
+	for m := 1; m <= 12; m++ {
+		gemm512(m, 2)
 	}
 	gemv(2)
 	gemv(4)
@@ -50,9 +53,9 @@ func main() {
 
 // gemm is the product of m rows of A with one panel of 16 columns of B.
 func gemm(m int) {
-	TEXT(fmt.Sprintf("gemm%dx16", m), NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)")
+	TEXT(fmt.Sprintf("gemm%dx16", m), NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
 	Doc(fmt.Sprintf("gemm%dx16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < %d, j < 16.", m, m),
-		"The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, 64 bytes for each k.")
+		"The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
 	rsa := Load(Param("rsa"), GP64())
@@ -63,6 +66,7 @@ func gemm(m int) {
 	ldc := Load(Param("ldc"), GP64())
 	load := Load(Param("load"), GP64())
 	ahead := Load(Param("ahead"), GP64())
+	step := Load(Param("step"), GP64())
 	for _, s := range []Register{rsa, csa, ldb, ldc} {
 		SHLQ(Imm(2), s)
 	}
@@ -104,13 +108,13 @@ func gemm(m int) {
 		VXORPS(acc[i][0], acc[i][0], acc[i][0])
 		VXORPS(acc[i][1], acc[i][1], acc[i][1])
 	}
-	step := func() {
+	each := func() {
 		b0, b1 := YMM(), YMM()
 		VMOVUPS(Mem{Base: b}, b0)
 		VMOVUPS(Mem{Base: b, Disp: 32}, b1)
-		PREFETCHT0(Mem{Base: ahead})
+		PREFETCHT1(Mem{Base: ahead})
 		ADDQ(ldb, b)
-		ADDQ(Imm(64), ahead)
+		ADDQ(step, ahead)
 		for i := range acc {
 			x := YMM()
 			VBROADCASTSS(row(i), x)
@@ -126,14 +130,14 @@ func gemm(m int) {
 	CMPQ(k, Imm(4))
 	JL(LabelRef("loop1"))
 	for range 4 {
-		step()
+		each()
 	}
 	SUBQ(Imm(4), k)
 	JMP(LabelRef("loop4"))
 	Label("loop1")
 	TESTQ(k, k)
 	JZ(LabelRef("store"))
-	step()
+	each()
 	DECQ(k)
 	JMP(LabelRef("loop1"))
 	Label("store")
@@ -148,20 +152,34 @@ func gemm(m int) {
 	RET()
 }
 
-// gemm512 is gemm with AVX-512: a panel's 16 columns are one register, so 12 rows
-// keep 12 chains going, and A is broadcast by the multiply-add itself.
-func gemm512(m int) {
-	name := fmt.Sprintf("gemm%dx16AVX512", m)
-	TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32)")
-	Doc(fmt.Sprintf("%s is gemm%dx16's rule for i < %d, with AVX-512.", name, min(m, 6), m))
+// gemm512 is gemm with AVX-512: a panel's 16 columns are one register and A is
+// broadcast by the multiply-add itself. Two panels at once take two multiply-adds
+// for each number of A that is loaded: with one, loading is the limit.
+func gemm512(m, n int) {
+	name := fmt.Sprintf("gemm%dx%dAVX512", m, 16*n)
+	if n == 1 {
+		TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
+		Doc(fmt.Sprintf("%s is gemm%dx16's rule for i < %d, with AVX-512.", name, min(m, 6), m))
+	} else {
+		TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, c1 *float32, ldc int, load int, ahead, ahead1 *float32, step int)")
+		Doc(fmt.Sprintf("%s is gemm%dx16AVX512 with two panels: b and c, b1 and c1.", name, m))
+	}
+	nth := func(name string, p int) string {
+		if p > 0 {
+			return fmt.Sprint(name, p)
+		}
+		return name
+	}
 	k := Load(Param("k"), GP64())
 	rsa := Load(Param("rsa"), GP64())
 	csa := Load(Param("csa"), GP64())
-	b := Load(Param("b"), GP64())
-	ldb := Load(Param("ldb"), GP64())
 	ldc := Load(Param("ldc"), GP64())
-	ahead := Load(Param("ahead"), GP64())
-	for _, s := range []Register{rsa, csa, ldb, ldc} {
+	step := Load(Param("step"), GP64())
+	b, ahead := make([]Register, n), make([]Register, n)
+	for p := range n {
+		b[p], ahead[p] = Load(Param(nth("b", p)), GP64()), Load(Param(nth("ahead", p)), GP64())
+	}
+	for _, s := range []Register{rsa, csa, ldc} {
 		SHLQ(Imm(2), s)
 	}
 	bases := []GPVirtual{GP64()} // of rows 0, 3, 6, 9
@@ -179,36 +197,50 @@ func gemm512(m int) {
 		}
 		return at
 	}
-	acc := make([]VecVirtual, m)
-	for i := range acc {
-		acc[i] = ZMM()
+	acc := make([][]VecVirtual, n)
+	for p := range acc {
+		for range m {
+			acc[p] = append(acc[p], ZMM())
+		}
 	}
-	rows := func(each func(i int, at Mem)) { // C rows are walked by a pointer
-		cp := Load(Param("c"), GP64())
-		for i := range acc {
-			each(i, Mem{Base: cp})
-			if i < m-1 {
-				ADDQ(ldc, cp)
+	rows := func(each func(z VecVirtual, at Mem)) { // C rows are walked by a pointer
+		for p := range n {
+			cp := Load(Param(nth("c", p)), GP64())
+			for i, z := range acc[p] {
+				each(z, Mem{Base: cp})
+				if i < m-1 {
+					ADDQ(ldc, cp)
+				}
 			}
 		}
 	}
 	load := Load(Param("load"), GP64())
 	TESTQ(load, load)
 	JZ(LabelRef("zero"))
-	rows(func(i int, at Mem) { VMOVUPS(at, acc[i]) })
-	JMP(LabelRef("loop4"))
+	rows(func(z VecVirtual, at Mem) { VMOVUPS(at, z) })
+	JMP(LabelRef("start"))
 	Label("zero")
-	for i := range acc {
-		VPXORD(acc[i], acc[i], acc[i])
+	for p := range acc {
+		for _, z := range acc[p] {
+			VPXORD(z, z, z)
+		}
 	}
-	step := func() {
-		col := ZMM()
-		VMOVUPS(Mem{Base: b}, col)
-		PREFETCHT0(Mem{Base: ahead})
-		ADDQ(ldb, b)
-		ADDQ(Imm(64), ahead)
-		for i := range acc {
-			VFMADD231PS_BCST(row(i), col, acc[i])
+	Label("start")
+	ldb := Load(Param("ldb"), GP64())
+	SHLQ(Imm(2), ldb)
+	each := func() {
+		col := make([]VecVirtual, n)
+		for p := range n {
+			col[p] = ZMM()
+			VMOVUPS(Mem{Base: b[p]}, col[p])
+			PREFETCHT1(Mem{Base: ahead[p]})
+			ADDQ(ldb, b[p])
+			ADDQ(step, ahead[p])
+		}
+		for i := range m {
+			for p := range n {
+				VFMADD231PS_BCST(row(i), col[p], acc[p][i])
+			}
 		}
 		for _, base := range bases {
 			ADDQ(csa, base)
@@ -218,18 +250,18 @@ func gemm512(m int) {
 	CMPQ(k, Imm(4))
 	JL(LabelRef("loop1"))
 	for range 4 {
-		step()
+		each()
 	}
 	SUBQ(Imm(4), k)
 	JMP(LabelRef("loop4"))
 	Label("loop1")
 	TESTQ(k, k)
 	JZ(LabelRef("store"))
-	step()
+	each()
 	DECQ(k)
 	JMP(LabelRef("loop1"))
 	Label("store")
-	rows(func(i int, at Mem) { VMOVUPS(acc[i], at) })
+	rows(func(z VecVirtual, at Mem) { VMOVUPS(z, at) })
 	VZEROUPPER()
 	RET()
 }
