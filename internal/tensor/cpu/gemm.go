@@ -7,9 +7,11 @@ package cpu
 // reduction, in ascending order, whatever the blocking, batch or thread count.
 
 const (
-	blockK = 256 // reduction steps between two visits of an output tile: 16 KiB of a panel, in L1
-	blockM = 384 // rows of the left side kept in L2 while panels pass by
-	tileM  = 12  // rows of an output tile: one of AVX-512, two of AVX2
+	blockK  = 256 // reduction steps between two visits of an output tile: 16 KiB of a panel, in L1
+	blockM  = 384 // rows of the left side kept in L2 while panels pass by
+	streamK = 96  // reduction steps of a product with few rows: two panels are 12 KiB
+	streamM = 32  // rows that are few
+	tileM   = 12  // rows of an output tile: one of AVX-512, two of AVX2
 )
 
 // tile computes an m×n block of C (m <= 12, n <= 16) from m rows of A and one panel.
@@ -58,18 +60,19 @@ func flag(b bool) int {
 	return 0
 }
 
-// pair is two panels of B and where their blocks of C lie. With n <= 16 columns
-// there is only the first.
+// pair is two panels of B. With n <= 16 columns there is only the first.
 type pair struct {
 	n             int // columns of both
 	b, b1         []float32
+	apart         int      // from the first panel's block of C to the second's
 	ahead, ahead1 *float32 // what to prefetch, nil: nothing
 	step          int      // bytes of it for each k
 }
 
 // tiles is tile for a pair.
-func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c, c1 []float32, ldc int, load bool) {
+func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c []float32, ldc int, load bool) {
 	if p.n == 2*panel && avx512 && k > 0 {
+		c1 := c[p.apart:]
 		_, _, _ = a[(m-1)*rsa+(k-1)*csa], p.b[k*panel-1], p.b1[k*panel-1]
 		_, _ = c[(m-1)*ldc+panel-1], c1[(m-1)*ldc+panel-1]
 		ahead, ahead1 := p.ahead, p.ahead1
@@ -84,7 +87,7 @@ func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c, c1 []float32, ldc i
 	}
 	tileAhead(m, min(panel, p.n), k, a, rsa, csa, p.b, panel, c, ldc, load, p.ahead, p.step)
 	if p.n > panel {
-		tileAhead(m, p.n-panel, k, a, rsa, csa, p.b1, panel, c1, ldc, load, p.ahead1, p.step)
+		tileAhead(m, p.n-panel, k, a, rsa, csa, p.b1, panel, c[p.apart:], ldc, load, p.ahead1, p.step)
 	}
 }
 
@@ -175,42 +178,64 @@ func (d *Device) mulPacked(y []float32, ldy int, x []float32, ldx int, w []float
 	})
 }
 
-// mulPanels is mulPacked for the panels lo..hi-1. While a pair of panels is
-// worked on, the next pair is fetched, a part by each of the first tiles of rows:
-// few rows wait for the memory that weights come from.
+// mulPanels is mulPacked for the panels lo..hi-1.
 func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
+	if M <= streamM {
+		streamPanels(y, ldy, x, ldx, w, M, N, K, lo, hi, load)
+		return
+	}
 	for i0 := 0; i0 < M; i0 += blockM {
 		i1 := min(M, i0+blockM)
-		rows := rowTile(i1 - i0)
-		parts := min(4, (i1-i0+rows-1)/rows)
 		for k0 := 0; k0 < K; k0 += blockK {
 			kn := min(blockK, K-k0)
 			for p := lo; p < hi; p += 2 {
-				t := pair{n: min(2*panel, N-p*panel, (hi-p)*panel), b: w[(p*K+k0)*panel:]}
-				if p+1 < hi {
-					t.b1 = w[((p+1)*K+k0)*panel:]
-				}
-				for i, part := i0, 0; i < i1; i, part = i+rows, part+1 {
-					t.ahead, t.ahead1, t.step = nil, nil, 0
-					if from := k0 + part*kn/parts; part < parts {
-						t.step = 4 * panel / parts
-						if p+2 < hi {
-							t.ahead = &w[((p+2)*K+from)*panel]
-						}
-						if p+3 < hi {
-							t.ahead1 = &w[((p+3)*K+from)*panel]
-						}
-					}
-					c := y[i*ldy+p*panel:]
-					var c1 []float32
-					if t.n > panel {
-						c1 = c[panel:]
-					}
-					t.tiles(min(rows, i1-i), kn, x[i*ldx+k0:], ldx, 1, c, c1, ldy, load || k0 > 0)
-				}
+				t := pairOf(w, N, K, p, hi, k0)
+				rowTiles(i0, i1, func(i, m int) {
+					t.tiles(m, kn, x[i*ldx+k0:], ldx, 1, y[i*ldy+p*panel:], ldy, load || k0 > 0)
+				})
 			}
 		}
 	}
+}
+
+// streamPanels is mulPanels for so few rows that the memory which the weights
+// come from is the limit: it takes them in the order in which they lie, in steps
+// small enough that the next one is fetched into the first cache meanwhile, a
+// part by each tile of rows.
+func streamPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
+	rows := rowTile(M)
+	parts := (M + rows - 1) / rows
+	for p := lo; p < hi; p += 2 {
+		for k0 := 0; k0 < K; k0 += streamK {
+			kn := min(streamK, K-k0)
+			t := pairOf(w, N, K, p, hi, k0)
+			next, at := p, k0+kn
+			if at == K {
+				next, at = p+2, 0
+			}
+			t.step = 4 * panel / parts
+			for part := range parts {
+				from := at + part*kn/parts
+				if next < hi && from < K {
+					t.ahead = &w[(next*K+from)*panel]
+				}
+				if next+1 < hi && from < K {
+					t.ahead1 = &w[((next+1)*K+from)*panel]
+				}
+				i := part * rows
+				t.tiles(min(rows, M-i), kn, x[i*ldx+k0:], ldx, 1, y[i*ldy+p*panel:], ldy, load || k0 > 0)
+			}
+		}
+	}
+}
+
+// pairOf returns panels p and p+1 < hi of a packed [N,K] matrix from k on.
+func pairOf(w []float32, N, K, p, hi, k int) pair {
+	t := pair{n: min(2*panel, N-p*panel, (hi-p)*panel), apart: panel, b: w[(p*K+k)*panel:]}
+	if p+1 < hi {
+		t.b1 = w[((p+1)*K+k)*panel:]
+	}
+	return t
 }
 
 // mulPackedT computes DX[M,K] += DY[M,N] times the packed [N,K] matrix: the
@@ -218,7 +243,7 @@ func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K,
 func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
 	d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
 		buf := d.scratch(thread, 2*blockK*panel)
-		t := pair{b: buf, b1: buf[blockK*panel:]}
+		t := pair{b: buf, b1: buf[blockK*panel:], apart: panel}
 		for i0 := 0; i0 < M; i0 += blockM {
 			i1 := min(M, i0+blockM)
 			for n0 := 0; n0 < N; n0 += blockK {
@@ -233,12 +258,7 @@ func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []fl
 						}
 					}
 					rowTiles(i0, i1, func(i, m int) {
-						c := dx[i*ldx+p*panel:]
-						var c1 []float32
-						if t.n > panel {
-							c1 = c[panel:]
-						}
-						t.tiles(m, nn, dy[i*ldy+n0:], ldy, 1, c, c1, ldx, true)
+						t.tiles(m, nn, dy[i*ldy+n0:], ldy, 1, dx[i*ldx+p*panel:], ldx, true)
 					})
 				}
 			}
@@ -292,23 +312,16 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 		})
 		d.pool.split((panels(N)+1)/2, 1, func(thread, lo, hi int) {
 			buf := d.scratch(thread, 2*blockK*panel)
-			by := pair{b: buf, b1: buf[blockK*panel:]}
+			by := pair{b: buf, b1: buf[blockK*panel:], apart: K * panel}
 			for p := 2 * lo; p < min(2*hi, panels(N)); p += 2 {
-				by.n = min(2*panel, N-p*panel)
-				packRows(by.b, dy[r0*ldy+p*panel:], ldy, rn, min(panel, by.n))
-				if by.n > panel {
-					packRows(by.b1, dy[r0*ldy+(p+1)*panel:], ldy, rn, by.n-panel)
-					by.n = 2 * panel
-				} else {
-					by.n = panel
+				n := min(2*panel, N-p*panel)
+				packRows(by.b, dy[r0*ldy+p*panel:], ldy, rn, min(panel, n))
+				if n > panel {
+					packRows(by.b1, dy[r0*ldy+(p+1)*panel:], ldy, rn, n-panel)
 				}
+				by.n = pad16(n) // padding is computed too
 				for t := range tiles {
-					c := dw[(p*K+t*tileM)*panel:]
-					var c1 []float32
-					if by.n > panel {
-						c1 = dw[((p+1)*K+t*tileM)*panel:]
-					}
-					by.tiles(min(tileM, K-t*tileM), rn, xt[t*tileM*rn:], 1, tileM, c, c1, panel, true)
+					by.tiles(min(tileM, K-t*tileM), rn, xt[t*tileM*rn:], 1, tileM, dw[(p*K+t*tileM)*panel:], panel, true)
 				}
 			}
 		})

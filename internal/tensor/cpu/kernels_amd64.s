@@ -38,7 +38,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
@@ -47,7 +47,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
@@ -56,7 +56,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
@@ -65,7 +65,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
@@ -80,7 +80,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y2
 	VMOVUPS      32(SI), Y3
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y4
@@ -135,7 +135,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
@@ -147,7 +147,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
@@ -159,7 +159,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
@@ -171,7 +171,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
@@ -189,7 +189,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y6
@@ -255,7 +255,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
@@ -270,7 +270,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
@@ -285,7 +285,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
@@ -300,7 +300,7 @@ loop4:
 	ADDQ         BX, CX
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
@@ -321,7 +321,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y6
 	VMOVUPS      32(SI), Y7
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y8
@@ -400,7 +400,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
@@ -419,7 +419,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
@@ -438,7 +438,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
@@ -457,7 +457,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
@@ -482,7 +482,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y10
@@ -573,7 +573,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
@@ -595,7 +595,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
@@ -617,7 +617,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
@@ -639,7 +639,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
@@ -667,7 +667,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y10
 	VMOVUPS      32(SI), Y11
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y12
@@ -769,7 +769,7 @@ loop4:
 	JL           loop1
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
@@ -794,7 +794,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
@@ -819,7 +819,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
@@ -844,7 +844,7 @@ loop4:
 	ADDQ         BX, R13
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
@@ -875,7 +875,7 @@ loop1:
 	JZ           store
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
-	PREFETCHT1   (R11)
+	PREFETCHT0   (R11)
 	ADDQ         DI, SI
 	ADDQ         R12, R11
 	VBROADCASTSS (CX), Y14
@@ -954,25 +954,25 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z1
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z1
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z1
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z1
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
@@ -984,7 +984,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z1
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (CX), Z1, Z0
@@ -1033,28 +1033,28 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(CX*1), Z2, Z1
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
@@ -1067,7 +1067,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z2, Z0
@@ -1122,7 +1122,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z3
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
@@ -1130,7 +1130,7 @@ loop4:
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z3
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
@@ -1138,7 +1138,7 @@ loop4:
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z3
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
@@ -1146,7 +1146,7 @@ loop4:
 	VFMADD231PS.BCST (R9)(CX*2), Z3, Z2
 	ADDQ             DX, R9
 	VMOVUPS          (DI), Z3
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
@@ -1160,7 +1160,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z3
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R10, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z3, Z0
@@ -1223,7 +1223,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
@@ -1233,7 +1233,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
@@ -1243,7 +1243,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
@@ -1253,7 +1253,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
@@ -1269,7 +1269,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z4, Z0
@@ -1339,7 +1339,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z5
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
@@ -1350,7 +1350,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z5
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
@@ -1361,7 +1361,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z5
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
@@ -1372,7 +1372,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z5
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
@@ -1389,7 +1389,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z5
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z5, Z0
@@ -1465,7 +1465,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
@@ -1477,7 +1477,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
@@ -1489,7 +1489,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
@@ -1501,7 +1501,7 @@ loop4:
 	ADDQ             DX, R9
 	ADDQ             DX, R10
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
@@ -1519,7 +1519,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R11, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z6, Z0
@@ -1603,7 +1603,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z7
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
@@ -1617,7 +1617,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z7
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
@@ -1631,7 +1631,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z7
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
@@ -1645,7 +1645,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z7
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
@@ -1665,7 +1665,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z7
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z7, Z0
@@ -1756,7 +1756,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
@@ -1771,7 +1771,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
@@ -1786,7 +1786,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
@@ -1801,7 +1801,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
@@ -1822,7 +1822,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z8, Z0
@@ -1919,7 +1919,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z9
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
@@ -1935,7 +1935,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z9
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
@@ -1951,7 +1951,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z9
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
@@ -1967,7 +1967,7 @@ loop4:
 	ADDQ             DX, R10
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z9
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
@@ -1989,7 +1989,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z9
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z9, Z0
@@ -2094,7 +2094,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
@@ -2112,7 +2112,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
@@ -2130,7 +2130,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
@@ -2148,7 +2148,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
@@ -2172,7 +2172,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z10, Z0
@@ -2284,7 +2284,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z11
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
@@ -2303,7 +2303,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z11
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
@@ -2322,7 +2322,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z11
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
@@ -2341,7 +2341,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z11
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
@@ -2366,7 +2366,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z11
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z11, Z0
@@ -2484,7 +2484,7 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
@@ -2504,7 +2504,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
@@ -2524,7 +2524,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
@@ -2544,7 +2544,7 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
@@ -2570,7 +2570,7 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VFMADD231PS.BCST (R9), Z12, Z0
@@ -2657,44 +2657,44 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z3
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             BX, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (CX), Z2, Z0
 	VFMADD231PS.BCST (CX), Z3, Z1
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z3
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             BX, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (CX), Z2, Z0
 	VFMADD231PS.BCST (CX), Z3, Z1
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z3
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             BX, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (CX), Z2, Z0
 	VFMADD231PS.BCST (CX), Z3, Z1
 	ADDQ             DX, CX
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z3
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             BX, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (CX), Z2, Z0
@@ -2707,11 +2707,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z2
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             BX, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z3
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             BX, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (CX), Z2, Z0
@@ -2771,11 +2771,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z5
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z4, Z0
@@ -2784,11 +2784,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z5
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z4, Z0
@@ -2797,11 +2797,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z5
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z4, Z0
@@ -2810,11 +2810,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*1), Z5, Z3
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z5
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z4, Z0
@@ -2829,11 +2829,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z4
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z5
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z4, Z0
@@ -2905,11 +2905,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z7
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z6, Z0
@@ -2920,11 +2920,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z7
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z6, Z0
@@ -2935,11 +2935,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z7
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z6, Z0
@@ -2950,11 +2950,11 @@ loop4:
 	VFMADD231PS.BCST (R11)(CX*2), Z7, Z5
 	ADDQ             DX, R11
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z7
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z6, Z0
@@ -2971,11 +2971,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z6
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R12, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z7
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R12, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z6, Z0
@@ -3061,11 +3061,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z9
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z8, Z0
@@ -3079,11 +3079,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z9
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z8, Z0
@@ -3097,11 +3097,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z9
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z8, Z0
@@ -3115,11 +3115,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z9
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z8, Z0
@@ -3139,11 +3139,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z8
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z9
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z8, Z0
@@ -3242,11 +3242,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z11
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z10, Z0
@@ -3262,11 +3262,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z11
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z10, Z0
@@ -3282,11 +3282,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z11
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z10, Z0
@@ -3302,11 +3302,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z11
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z10, Z0
@@ -3328,11 +3328,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z10
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z11
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z10, Z0
@@ -3443,11 +3443,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z13
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z12, Z0
@@ -3465,11 +3465,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z13
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z12, Z0
@@ -3487,11 +3487,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z13
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z12, Z0
@@ -3509,11 +3509,11 @@ loop4:
 	ADDQ             DX, R11
 	ADDQ             DX, R12
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z13
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z12, Z0
@@ -3537,11 +3537,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z12
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R13, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z13
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R13, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z12, Z0
@@ -3666,11 +3666,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z14
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z15
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z14, Z0
@@ -3691,11 +3691,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z14
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z15
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z14, Z0
@@ -3716,11 +3716,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z14
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z15
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z14, Z0
@@ -3741,11 +3741,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z14
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z15
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z14, Z0
@@ -3772,11 +3772,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z14
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z15
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z14, Z0
@@ -3914,11 +3914,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z16
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z17
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z16, Z0
@@ -3941,11 +3941,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z16
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z17
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z16, Z0
@@ -3968,11 +3968,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z16
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z17
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z16, Z0
@@ -3995,11 +3995,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z16
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z17
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z16, Z0
@@ -4028,11 +4028,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z16
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z17
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z16, Z0
@@ -4182,11 +4182,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z18
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z19
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z18, Z0
@@ -4211,11 +4211,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z18
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z19
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z18, Z0
@@ -4240,11 +4240,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z18
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z19
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z18, Z0
@@ -4269,11 +4269,11 @@ loop4:
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	VMOVUPS          (DI), Z18
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z19
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z18, Z0
@@ -4304,11 +4304,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z18
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R14, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z19
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R14, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z18, Z0
@@ -4472,11 +4472,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z20
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z21
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z20, Z0
@@ -4504,11 +4504,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z20
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z21
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z20, Z0
@@ -4536,11 +4536,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z20
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z21
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z20, Z0
@@ -4568,11 +4568,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z20
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z21
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z20, Z0
@@ -4606,11 +4606,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z20
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z21
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z20, Z0
@@ -4787,11 +4787,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z22
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z23
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z22, Z0
@@ -4821,11 +4821,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z22
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z23
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z22, Z0
@@ -4855,11 +4855,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z22
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z23
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z22, Z0
@@ -4889,11 +4889,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z22
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z23
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z22, Z0
@@ -4929,11 +4929,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z22
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z23
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z22, Z0
@@ -5122,11 +5122,11 @@ loop4:
 	CMPQ             AX, $0x04
 	JL               loop1
 	VMOVUPS          (DI), Z24
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z25
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z24, Z0
@@ -5158,11 +5158,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z24
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z25
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z24, Z0
@@ -5194,11 +5194,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z24
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z25
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z24, Z0
@@ -5230,11 +5230,11 @@ loop4:
 	ADDQ             DX, R13
 	ADDQ             DX, R14
 	VMOVUPS          (DI), Z24
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z25
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z24, Z0
@@ -5272,11 +5272,11 @@ loop1:
 	TESTQ            AX, AX
 	JZ               store
 	VMOVUPS          (DI), Z24
-	PREFETCHT1       (R8)
+	PREFETCHT0       (R8)
 	ADDQ             R15, DI
 	ADDQ             SI, R8
 	VMOVUPS          (R9), Z25
-	PREFETCHT1       (R10)
+	PREFETCHT0       (R10)
 	ADDQ             R15, R9
 	ADDQ             SI, R10
 	VFMADD231PS.BCST (R11), Z24, Z0

@@ -112,7 +112,7 @@ func gemm(m int) {
 		b0, b1 := YMM(), YMM()
 		VMOVUPS(Mem{Base: b}, b0)
 		VMOVUPS(Mem{Base: b, Disp: 32}, b1)
-		PREFETCHT1(Mem{Base: ahead})
+		PREFETCHT0(Mem{Base: ahead})
 		ADDQ(ldb, b)
 		ADDQ(step, ahead)
 		for i := range acc {
@@ -233,7 +233,7 @@ func gemm512(m, n int) {
 		for p := range n {
 			col[p] = ZMM()
 			VMOVUPS(Mem{Base: b[p]}, col[p])
-			PREFETCHT1(Mem{Base: ahead[p]})
+			PREFETCHT0(Mem{Base: ahead[p]})
 			ADDQ(ldb, b[p])
 			ADDQ(step, ahead[p])
 		}
