@@ -69,7 +69,7 @@ func (g *Graph) Route(z *Tensor, bias *Param, r *Router, experts []int32) *Tenso
 	gates := g.New(z.Rows, r.TopK)
 	g.dev.Route(gates.Data, experts, z.Data, biasData(bias), r, z.Rows, z.Cols)
 	g.record(gates, func(dgates Buffer) {
-		g.dev.RouteGrad(g.Grad(z), dgates, z.Data, experts, r, z.Rows, z.Cols)
+		g.dev.RouteGrad(g.Grad(z), dgates, g.data(z), experts, r, z.Rows, z.Cols)
 	})
 	return gates
 }
@@ -121,7 +121,7 @@ func (g *Graph) GroupedLinear(x *Tensor, w []*Param, a *Assignment) *Tensor {
 		for e, p := range w {
 			grads[e] = p.Grad
 		}
-		g.dev.GroupedLinearGradWeight(grads, dy, x.Data, a.Offsets, out, in)
+		g.dev.GroupedLinearGradWeight(grads, dy, g.data(x), a.Offsets, out, in)
 	})
 	return y
 }
@@ -131,7 +131,7 @@ func (g *Graph) Combine(x, gates *Tensor, a *Assignment) *Tensor {
 	y := g.New(gates.Rows, x.Cols)
 	g.dev.Combine(y.Data, x.Data, gates.Data, a.Slots, gates.Rows, a.K, x.Cols)
 	g.record(y, func(dy Buffer) {
-		g.dev.CombineGrad(g.Grad(x), g.Grad(gates), dy, x.Data, gates.Data, a.Slots, gates.Rows, a.K, x.Cols)
+		g.dev.CombineGrad(g.Grad(x), g.Grad(gates), dy, g.data(x), g.data(gates), a.Slots, gates.Rows, a.K, x.Cols)
 	})
 	return y
 }

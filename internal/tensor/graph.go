@@ -7,7 +7,7 @@ type Mode int
 
 const (
 	Infer     Mode = iota // nothing is kept
-	Train                 // activations are kept for Backward
+	Train                 // activations are kept for Backward, but those that are cheap to compute again
 	Recompute             // only the inputs of layers are kept; Backward computes each layer again
 )
 
@@ -122,6 +122,24 @@ func (g *Graph) Grad(t *Tensor) Buffer {
 	return t.grad
 }
 
+// made computes y by f, which is cheap: the backward pass computes it again
+// rather than have it kept from one layer to the end.
+func (g *Graph) made(y *Tensor, f func()) {
+	f()
+	if g.training() {
+		y.remake = f
+	}
+}
+
+// data returns t's numbers in the backward pass.
+func (g *Graph) data(t *Tensor) Buffer {
+	if t.Data == nil && t.remake != nil {
+		t.Data = g.get(t.Rows * t.Cols)
+		t.remake()
+	}
+	return t.Data
+}
+
 // record puts a gradient on the tape. out is what the operation made: after its
 // gradient has been used, nothing needs it any more.
 func (g *Graph) record(out *Tensor, back func(dout Buffer)) {
@@ -150,7 +168,15 @@ func (g *Graph) Backward() {
 // again: the same operations, hence the same bits.
 func (g *Graph) Layer(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	if g.mode == Train {
-		return f(x)
+		from := len(g.owned)
+		y := f(x)
+		for _, t := range g.owned[from:] {
+			if t != y && t.remake != nil {
+				g.put(t.Data)
+				t.Data = nil
+			}
+		}
+		return y
 	}
 	recompute := g.mode == Recompute
 	g.mode = Infer

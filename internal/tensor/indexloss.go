@@ -32,12 +32,12 @@ func (g *Graph) TrainedAttention(q, k, v *Tensor, shape AttentionShape, seqs *Se
 	g.tape = append(g.tape, func() {
 		if do := o.grad; do != nil {
 			if sel == nil {
-				g.dev.AttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs)
+				g.dev.AttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, g.data(q), g.data(k), g.data(v), shape, seqs)
 			} else {
-				g.dev.SparseAttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs, sel)
+				g.dev.SparseAttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, g.data(q), g.data(k), g.data(v), shape, seqs, sel)
 			}
 		}
-		g.dev.IndexLossGrad(x.Loss, g.Grad(x.Q), g.Grad(x.K), g.Grad(x.W), x.Q.Data, x.K.Data, x.W.Data, x.Shape, x.Coef, q.Data, k.Data, lse.Data, shape, seqs, sel)
+		g.dev.IndexLossGrad(x.Loss, g.Grad(x.Q), g.Grad(x.K), g.Grad(x.W), g.data(x.Q), g.data(x.K), g.data(x.W), x.Shape, x.Coef, g.data(q), g.data(k), lse.Data, shape, seqs, sel)
 		g.release(o)
 		g.release(lse)
 	})

@@ -30,7 +30,7 @@ func (g *Graph) Linear(x *Tensor, w, bias *Param) *Tensor {
 	g.record(y, func(dy Buffer) {
 		g.dev.LinearGradInput(g.Grad(x), dy, w.Data, x.Rows, w.Out, w.In)
 		if w.Grad != nil {
-			g.dev.LinearGradWeight(w.Grad, db, dy, x.Data, x.Rows, w.Out, w.In)
+			g.dev.LinearGradWeight(w.Grad, db, dy, g.data(x), x.Rows, w.Out, w.In)
 		}
 	})
 	return y
@@ -44,9 +44,9 @@ func (g *Graph) RMSNorm(x *Tensor, w *Param, eps float32) *Tensor {
 		panic(fmt.Sprintf("tensor: %s %v norms %v", w.Name, w.Shape(), x))
 	}
 	y := g.New(x.Rows, x.Cols)
-	g.dev.RMSNorm(y.Data, x.Data, w.Data, eps, n, w.Out)
+	g.made(y, func() { g.dev.RMSNorm(y.Data, g.data(x), w.Data, eps, n, w.Out) })
 	g.record(y, func(dy Buffer) {
-		g.dev.RMSNormGrad(g.Grad(x), w.Grad, dy, x.Data, w.Data, eps, n, w.Out)
+		g.dev.RMSNormGrad(g.Grad(x), w.Grad, dy, g.data(x), w.Data, eps, n, w.Out)
 	})
 	return y
 }
@@ -56,6 +56,7 @@ func (g *Graph) RMSNorm(x *Tensor, w *Param, eps float32) *Tensor {
 func (g *Graph) Rope(x *Tensor, t *RopeTable, pos []int32, heads int) *Tensor {
 	d := x.Cols / heads
 	g.dev.Rope(x.Data, t, pos, x.Rows, heads, d, false)
+	x.remake = nil
 	if g.training() {
 		g.tape = append(g.tape, func() {
 			if x.grad != nil {
@@ -82,9 +83,9 @@ func (g *Graph) Add(a, b *Tensor) *Tensor {
 // SwiGLU returns silu(gate) * up.
 func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 	y := g.New(gate.Rows, gate.Cols)
-	g.dev.SwiGLU(y.Data, gate.Data, up.Data)
+	g.made(y, func() { g.dev.SwiGLU(y.Data, g.data(gate), g.data(up)) })
 	g.record(y, func(dy Buffer) {
-		g.dev.SwiGLUGrad(g.Grad(gate), g.Grad(up), dy, gate.Data, up.Data)
+		g.dev.SwiGLUGrad(g.Grad(gate), g.Grad(up), dy, g.data(gate), g.data(up))
 	})
 	return y
 }
@@ -109,7 +110,7 @@ func (g *Graph) Attention(q, k, v *Tensor, shape AttentionShape, seqs *Seqs) *Te
 	lse := g.New(q.Rows, shape.Heads)
 	g.dev.Attention(o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs)
 	g.record(o, func(do Buffer) {
-		g.dev.AttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs)
+		g.dev.AttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, g.data(q), g.data(k), g.data(v), shape, seqs)
 		g.release(lse)
 	})
 	return o

@@ -39,7 +39,7 @@ func (g *Graph) SparseAttention(q, k, v *Tensor, shape AttentionShape, seqs *Seq
 	lse := g.New(q.Rows, shape.Heads)
 	g.dev.SparseAttention(o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs, sel)
 	g.record(o, func(do Buffer) {
-		g.dev.SparseAttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, q.Data, k.Data, v.Data, shape, seqs, sel)
+		g.dev.SparseAttentionGrad(g.Grad(q), g.Grad(k), g.Grad(v), do, o.Data, lse.Data, g.data(q), g.data(k), g.data(v), shape, seqs, sel)
 		g.release(lse)
 	})
 	return o
@@ -61,7 +61,7 @@ func (g *Graph) LayerNorm(x *Tensor, w, b *Param, eps float32) *Tensor {
 	y := g.New(x.Rows, x.Cols)
 	g.dev.LayerNorm(y.Data, x.Data, w.Data, b.Data, eps, x.Rows, x.Cols)
 	g.record(y, func(dy Buffer) {
-		g.dev.LayerNormGrad(g.Grad(x), w.Grad, b.Grad, dy, x.Data, w.Data, eps, x.Rows, x.Cols)
+		g.dev.LayerNormGrad(g.Grad(x), w.Grad, b.Grad, dy, g.data(x), w.Data, eps, x.Rows, x.Cols)
 	})
 	return y
 }

@@ -7,6 +7,7 @@ type Tensor struct {
 	Rows, Cols int
 	Data       Buffer
 	grad       Buffer // made when first needed
+	remake     func() // computes Data again; nil: Data is kept
 }
 
 func (t *Tensor) String() string { return fmt.Sprintf("[%d %d]", t.Rows, t.Cols) }
