@@ -62,7 +62,12 @@ func (p *Param) alloc(dev Device) Buffer {
 }
 
 // Like returns a zeroed buffer of the parameter's layout: a gradient, a moment.
-func (p *Param) Like(dev Device) Buffer { return p.alloc(dev) }
+// It is written at once: fresh memory that is read first costs two page faults.
+func (p *Param) Like(dev Device) Buffer {
+	b := p.alloc(dev)
+	dev.Zero(b)
+	return b
+}
 
 // Read copies the weight to the host, row-major.
 func (p *Param) Read(dev Device) []float32 { return p.ReadBuffer(dev, p.Data) }

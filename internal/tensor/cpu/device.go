@@ -79,7 +79,10 @@ func (d *Device) NewMatrix(out, in int) tensor.Buffer { return make(Vec, packedL
 func (d *Device) Free(tensor.Buffer) {}
 
 // Zero clears b.
-func (d *Device) Zero(b tensor.Buffer) { clear(vec(b)) }
+func (d *Device) Zero(b tensor.Buffer) {
+	v := vec(b)
+	d.flat(len(v), func(lo, hi int) { clear(v[lo:hi]) })
+}
 
 // Read copies to the host.
 func (d *Device) Read(dst []float32, b tensor.Buffer) { copy(dst, vec(b)) }
