@@ -20,14 +20,14 @@ import (
 
 type evalCmd struct {
 	Model     string   `arg:"" help:"${modelHelp}"`
-	Data      string   `help:"Rows to be solved: a file, a folder, or hub:ORG/NAME. A run's held-out data unless given." placeholder:"FILE"`
+	Data      string   `help:"Rows to be solved: a file, a folder, hub:ORG/NAME, or task:NAME, rows that grouse generates. A run's held-out data unless given." placeholder:"FILE"`
 	Reward    []string `help:"Reward that says what is right: a name, or JSON with its parameters. A run's own unless given." placeholder:"NAME" sep:"none"`
 	N         int      `short:"n" help:"Completions a prompt." placeholder:"N"`
 	MaxTokens int      `help:"Longest completion, tokens." placeholder:"N"`
 	Prompt    string   `help:"Column of the prompt." placeholder:"COLUMN"`
 	Answer    string   `help:"Column of the answer; a dotted path goes into objects." placeholder:"COLUMN"`
 	Template  string   `help:"Text around the prompt: '{prompt} Answer with a number.'" placeholder:"TEXT"`
-	Split     string   `help:"Split of a hub data set." placeholder:"NAME"`
+	Split     string   `help:"Split of a hub data set or a task." placeholder:"NAME"`
 	Config    string   `help:"Configuration of a hub data set." placeholder:"NAME"`
 	System    string   `help:"System prompt." placeholder:"TEXT"`
 	Plain     bool     `help:"Prompts are plain text, not in the model's chat template."`
@@ -170,6 +170,8 @@ func (c *evalCmd) read(a *app, p *worker.Policy) ([]grouse.Prompt, error) {
 	spec := grouse.DataSpec{Prompt: c.Prompt, Answer: c.Answer, Template: c.Template, Split: c.Split, Config: c.Config, Limit: c.Limit}
 	if name, ok := strings.CutPrefix(c.Data, "hub:"); ok {
 		spec.Hub = name
+	} else if name, ok := strings.CutPrefix(c.Data, "task:"); ok {
+		spec.Task = name
 	} else {
 		path, err := filepath.Abs(c.Data)
 		if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/grouse-rl/grouse"
 )
 
-// Task generates rows with checkable answers: columns prompt, completion (a
-// worked example) and answer. The same spec gives the same rows, in the same
-// order.
+// Task generates rows that a rule can check: column prompt, and what the rule
+// needs (answer, instruction_id_list); perhaps completion, a worked example. The
+// same spec gives the same rows, in the same order.
 type Task struct {
 	Name   string
 	About  string
@@ -20,7 +20,7 @@ type Task struct {
 }
 
 // Tasks lists the generators.
-var Tasks = []Task{additionTask}
+var Tasks = []Task{additionTask, arithmeticTask, instructionsTask}
 
 func generate(spec grouse.DataSpec) ([]Row, error) {
 	var names []string
