@@ -299,14 +299,19 @@ func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx i
 			for t := lo; t < hi; t++ {
 				c, m := t*tileM, min(tileM, K-t*tileM)
 				dst := xt[t*tileM*rn:]
-				if m == tileM { // an array of known size is moved in a few instructions
+				switch m { // an array of known size is moved in a few instructions
+				case tileM:
 					for r := range rn {
 						*(*[tileM]float32)(dst[r*tileM:]) = *(*[tileM]float32)(x[(r0+r)*ldx+c:])
 					}
-					continue
-				}
-				for r := range rn {
-					copy(dst[r*tileM:r*tileM+m], x[(r0+r)*ldx+c:(r0+r)*ldx+c+m])
+				case 8: // widths that are a multiple of 16 often end in this
+					for r := range rn {
+						*(*[8]float32)(dst[r*tileM:]) = *(*[8]float32)(x[(r0+r)*ldx+c:])
+					}
+				default:
+					for r := range rn {
+						copy(dst[r*tileM:r*tileM+m], x[(r0+r)*ldx+c:(r0+r)*ldx+c+m])
+					}
 				}
 			}
 		})
