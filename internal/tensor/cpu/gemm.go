@@ -153,12 +153,16 @@ func unpack(w, src []float32, out, in int) {
 // rowTile returns the rows of each tile of so many rows: tiles of nearly the same
 // height, for AVX2 of whole kernels.
 func rowTile(rows int) int {
-	n := max(1, (rows+tileM-1)/tileM)
-	m := (rows + n - 1) / n
-	if !avx512 && m > 6 {
-		m = tileM
+	if !avx512 && rows > 6 {
+		return tileM
 	}
-	return m
+	return evenly(rows, tileM)
+}
+
+// evenly returns the height of the fewest tiles of at most top rows.
+func evenly(rows, top int) int {
+	n := max(1, (rows+top-1)/top)
+	return (rows + n - 1) / n
 }
 
 // rowTiles calls fn for tiles of at most tileM of the rows lo..hi-1.
@@ -203,7 +207,11 @@ func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K,
 // small enough that the next one is fetched into the first cache meanwhile, a
 // part by each tile of rows.
 func streamPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
-	rows := rowTile(M)
+	top := tileM
+	if !avx512 {
+		top = 6 // one kernel, so that each fetches its own part
+	}
+	rows := evenly(M, top)
 	parts := (M + rows - 1) / rows
 	for p := lo; p < hi; p += 2 {
 		for k0 := 0; k0 < K; k0 += streamK {
