@@ -4,11 +4,12 @@ package grouse
 type Outcome string
 
 const (
-	Scored    Outcome = "scored"     // there is a value, or every reward had no opinion (then Reward is nil)
-	Errored   Outcome = "error"      // the reward failed
-	TimedOut  Outcome = "timeout"    // it passed its deadline and was killed
-	OOM       Outcome = "oom"        // it ran out of its memory limit
-	BadOutput Outcome = "bad_output" // it answered something that is not a score
+	Scored    Outcome = "scored"      // there is a value, or every reward had no opinion (then Reward is nil)
+	Errored   Outcome = "error"       // the reward failed
+	TimedOut  Outcome = "timeout"     // it passed its deadline and was killed
+	OOM       Outcome = "oom"         // it ran out of its memory limit
+	OutOfFuel Outcome = "out_of_fuel" // it passed its number of instructions
+	BadOutput Outcome = "bad_output"  // it answered something that is not a score
 )
 
 // Score is what the rewards made of one rollout. A Score whose Outcome is not

@@ -43,7 +43,7 @@ func MergeRewardStats(a, b []RewardStat) []RewardStat {
 }
 
 // outcomes are the ways in which judging fails.
-var outcomes = []grouse.Outcome{grouse.Errored, grouse.TimedOut, grouse.OOM, grouse.BadOutput}
+var outcomes = []grouse.Outcome{grouse.Errored, grouse.TimedOut, grouse.OOM, grouse.OutOfFuel, grouse.BadOutput}
 
 // rewardTimes are the metrics of rewards: the mean and the longest time of a group, and
 // the share of groups that each kind of error befell.

@@ -8,7 +8,8 @@ import (
 	"github.com/grouse-rl/grouse"
 )
 
-// Error says how judging failed: grouse.Errored, TimedOut, OOM or BadOutput. An
+// Error says how judging failed: grouse.Errored, TimedOut, OOM,
+// OutOfFuel or BadOutput. An
 // error that is none counts as Errored and is not retried.
 type Error struct {
 	Outcome   grouse.Outcome

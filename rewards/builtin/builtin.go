@@ -73,7 +73,7 @@ func With(judges Judges) *rewards.Registry {
 		{Name: "http", New: http.NewReward, Doc: "an HTTP endpoint: one JSON object in, one out",
 			Usage: "{use: http, url: URL, headers: {}, secret_env: NAME, allow_private_redirects: false}"},
 		{Name: "wasm", New: wasm.NewReward, Doc: "a WebAssembly module without files and network: one JSON line in, one out",
-			Usage: "{use: wasm, file: FILE.wasm, memory_mb: 256}"},
+			Usage: "{use: wasm, file: FILE.wasm, memory_mb: 256, fuel: 10000000000}"},
 	} {
 		if err := r.Add(e); err != nil {
 			panic(err) // two lines of the same name: a mistake in this list

@@ -67,6 +67,35 @@ func TestWhatGoesWrongIsNamed(t *testing.T) {
 	}
 }
 
+// What the budget ends is told from everything else, on any machine the same; what it
+// does not end reports what it took.
+func TestFuel(t *testing.T) {
+	limited := func(name string, fuel int64) rewards.Reward {
+		r, err := wasm.NewReward(map[string]any{"file": "testdata/" + name + ".wasm", "memory_mb": 16, "fuel": fuel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.(*wasm.Module).Close() })
+		return r
+	}
+	for _, name := range []string{"hang", "flood"} {
+		_, err := rewards.Call(context.Background(), limited(name, 10_000), group("a"), 20*time.Second)
+		if rewards.OutcomeOf(err) != grouse.OutOfFuel || rewards.Retryable(err) || !strings.Contains(err.Error(), "out of fuel: the group takes more than 10000 instructions") {
+			t.Errorf("%s: error %v (%s)", name, err, rewards.OutcomeOf(err))
+		}
+	}
+	// _start and its two constants and call; say and its two stores with their two
+	// operands each, four operands and a call. Its drop is free.
+	const half = 1 + 3 + 1 + 3 + 3 + 5
+	got, err := rewards.Call(context.Background(), limited("half", half), group("a"), 20*time.Second)
+	if err != nil || got[0].Value != 0.5 || got[0].Numbers["fuel"] != half {
+		t.Errorf("%+v, %v; want 0.5 with fuel %d", got, err, half)
+	}
+	if _, err := rewards.Call(context.Background(), limited("half", half-1), group("a"), 20*time.Second); rewards.OutcomeOf(err) != grouse.OutOfFuel {
+		t.Errorf("with one less: %v", err)
+	}
+}
+
 // A hanging module is really stopped: the goroutine returns, not only the caller.
 func TestHangIsStopped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -94,7 +123,8 @@ func TestSeesNoFile(t *testing.T) {
 }
 
 func TestBadParameters(t *testing.T) {
-	for _, p := range []map[string]any{nil, {"file": "testdata/none.wasm"}, {"file": "testdata/modules.wat.py"}, {"file": "testdata/half.wasm", "memory_mb": 0}, {"file": "testdata/half.wasm", "memory": 3}} {
+	for _, p := range []map[string]any{nil, {"file": "testdata/none.wasm"}, {"file": "testdata/modules.wat.py"}, {"file": "testdata/half.wasm", "memory_mb": 0}, {"file": "testdata/half.wasm", "memory": 3},
+		{"file": "testdata/half.wasm", "fuel": 0}, {"file": "testdata/library.wasm"}} {
 		if _, err := wasm.NewReward(p); err == nil || grouse.FixOf(err) == "" {
 			t.Errorf("%v: error %v (fix %q)", p, err, grouse.FixOf(err))
 		}
