@@ -21,6 +21,7 @@ func replay(t *testing.T, path string, run any) error {
 	r := worker.NewWorkflowReplayer()
 	r.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: "Run"})
 	r.RegisterWorkflow(workflows.Eval)
+	r.RegisterWorkflow(workflows.Judge)
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -36,12 +37,12 @@ func replay(t *testing.T, path string, run any) error {
 // TestReplay replays every history in testdata: those of runs that may be under
 // way when this code takes over. They are written by
 //
-//	go test ./internal/devserver -run ToyRun -rewrite
+//	go test ./internal/devserver -run "ToyRun|Judge" -rewrite
 //
 // A history of a release stays here, under a name that says which.
 func TestReplay(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))
-	if err != nil || len(paths) < 2 {
+	if err != nil || len(paths) < 4 {
 		t.Fatalf("histories %v, %v", paths, err)
 	}
 	for _, path := range paths {

@@ -24,7 +24,7 @@ const (
 	exitInvalid     = 3   // recipe, data or model
 	exitEnvironment = 4   // something that is needed is not there, or not now
 	exitFailed      = 5   // the run failed, or stored bytes are damaged
-	exitPaused      = 6   // the run waits for a person
+	exitPaused      = 6   // left while the run was paused: it waits for a person
 	exitInterrupted = 130 //
 )
 
@@ -120,7 +120,7 @@ const description = `Reinforcement learning of language models from verifiable a
   grouse resume NAME                 go on, wherever it was killed
 
 Exit codes: 0 done, 2 usage, 3 invalid recipe, data or model, 4 environment,
-5 run failed, 6 paused for attention, 130 interrupted.`
+5 run failed, 6 left while it was paused, 130 interrupted.`
 
 // exitError ends the program with a code; its message was printed.
 type exitError int

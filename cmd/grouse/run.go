@@ -177,10 +177,21 @@ func drive(a *app, r *config.Resolved, asJSON bool, roles []string, f serverFlag
 		v.finish(*d)
 		return nil
 	case workflows.StateStopped:
-		v.say("stopped and saved at step %d. Go on with: grouse resume %s", state.Policy.Version, name)
-		return exitError(exitInterrupted)
+		line, exit := stopped(state)
+		v.say("%s", line)
+		return exit
 	}
 	return grouse.Errorf(grouse.Internal, "the run ended in state %s", state.State)
+}
+
+// stopped says how a run that was stopped was left: one that waited for a person has an
+// exit code of its own, by which a script can tell.
+func stopped(state workflows.RunState) (line string, exit exitError) {
+	name, step := state.Spec.Name, state.Policy.Version
+	if state.Paused {
+		return fmt.Sprintf("left while it was paused at step %d: %s. Go on with: grouse resume %s", step, state.PauseReason, name), exitPaused
+	}
+	return fmt.Sprintf("stopped and saved at step %d. Go on with: grouse resume %s", step, name), exitInterrupted
 }
 
 // splitRoles tells the shared queues from the run's trainer.

@@ -215,7 +215,7 @@ func TestExampleWorkers(t *testing.T) {
 func TestHostileReward(t *testing.T) {
 	interpreter := python(t, false)
 	home := t.TempDir()
-	p := rewarded(t, home, fmt.Sprintf("{use: python, name: mine, file: hostile.py, function: hostile, python: %s, memory_mb: 500, workers: 2, deadline_s: 3}", interpreter),
+	p := rewarded(t, home, fmt.Sprintf("{use: python, name: mine, file: hostile.py, function: hostile, python: %s, memory_mb: 500, workers: 4, deadline_s: 8}", interpreter),
 		"--set", "reward_error_rate=0.95", "--set", "stages.rl.steps=3", "--set", "stages.rl.rollout.prompts_per_step=24", "--set", "stages.rl.algorithm.max_waves=1")
 	p.finish()
 	if out, err := exec.Command("pgrep", "-f", "hostile.py").Output(); err == nil {

@@ -147,6 +147,7 @@ func (p *Pool) take() (c *child, reused bool, err error) {
 		p.idle = p.idle[:len(p.idle)-1]
 		if c.alive() {
 			p.mu.Unlock()
+			c.stderr.forget() // what it said of an earlier group explains nothing of this one
 			return c, true, nil
 		}
 		c.kill()
@@ -308,6 +309,12 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.data = append(t.data[:0], t.data[n:]...)
 	}
 	return len(p), nil
+}
+
+func (t *tail) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = t.data[:0]
 }
 
 func (t *tail) String() string {

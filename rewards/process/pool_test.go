@@ -40,6 +40,20 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// What a child said while it judged an earlier group is no evidence: an abort after a
+// group that was out of memory is an abort.
+func TestWordsAreOfTheirGroup(t *testing.T) {
+	p := pool(t, process.Spec{Args: []string{"sh", "-c", "read -r l; echo 'MemoryError: earlier' >&2; echo ok; read -r l; echo now >&2; kill -ABRT $$"}, MemoryMB: 100})
+	if _, err := p.Call(context.Background(), []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // the words are read beside the answer
+	_, err := p.Call(context.Background(), []byte("2"))
+	if rewards.OutcomeOf(err) != grouse.Errored || strings.Contains(err.Error(), "earlier") || !strings.Contains(err.Error(), "aborted; it said: now") {
+		t.Errorf("%v (%s), want an abort with the words of the second group", err, rewards.OutcomeOf(err))
+	}
+}
+
 // Descendants that left for sessions of their own die with the call.
 func TestForksAreKilled(t *testing.T) {
 	const mark = "31.41592" // seconds: finds them
