@@ -51,6 +51,9 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := worker.CheckMemory(r, a.home, c.Roles, worker.HostMemory()); err != nil {
+		return err
+	}
 	if err := worker.Supported(&r.Spec); err != nil {
 		return err
 	}
@@ -84,6 +87,9 @@ type resumeCmd struct {
 func (c *resumeCmd) Run(a *app) error {
 	r, err := worker.LoadRecipe(a.home, c.Name)
 	if err != nil {
+		return err
+	}
+	if err := worker.CheckMemory(r, a.home, c.Roles, worker.HostMemory()); err != nil {
 		return err
 	}
 	return drive(a, r, c.JSON, c.Roles, c.serverFlags, true)

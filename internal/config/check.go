@@ -96,7 +96,7 @@ func (c *checker) model() {
 func (c *checker) stage(i int, earlier map[string]bool) {
 	s := &c.r.Spec.Stages[i]
 	at := func(key string) string { return fmt.Sprintf("stages[%d].%s", i, key) }
-	c.oneOf(at("kind"), string(s.Kind), "sft", "rl", "rejection_sampling")
+	c.oneOf(at("kind"), string(s.Kind), stageKinds...)
 	if earlier[s.Name] {
 		c.refuse(at("name"), "give each stage a name of its own", "a stage before is called %q too", s.Name)
 	}

@@ -248,6 +248,13 @@ func (v *value) mergeOr(over *value) *value {
 	return v.merge(over)
 }
 
+// stageKinds are the kinds that a recipe may name.
+var stageKinds = []string{"sft", "rl", "rejection_sampling", "dsa_warmup", "dsa_sparse"}
+
+// dsaKinds are the stages that make a dense model a sparse one: sft with the preset of
+// their name, which trains the indexers so (DeepSeek-V3.2-Exp, section 2.2).
+var dsaKinds = map[string]string{"dsa_warmup": grouse.IndexerWarmup, "dsa_sparse": grouse.IndexerSparse}
+
 // resolveStage layers one stage: defaults, preset, the recipe's top level, the
 // stage's own block.
 func resolveStage(user, block *value, i int) (*value, error) {
@@ -260,9 +267,21 @@ func resolveStage(user, block *value, i int) (*value, error) {
 	}
 	kind := block.fields["kind"]
 	if kind == nil {
-		return nil, block.errorf("stages[%d]: no kind is given", i).WithFix("kind: sft, rl or rejection_sampling")
+		return nil, block.errorf("stages[%d]: no kind is given", i).WithFix("kind: %s", strings.Join(stageKinds, ", "))
 	}
 	layers := []*value{builtin().defaults}
+	if text, _ := kind.scalar.(string); dsaKinds[text] != "" {
+		p, err := preset(text, kind)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, p)
+		for _, given := range []*value{user.path("trainer.train_indexer"), block.path("trainer.train_indexer")} {
+			if given != nil && given.scalar != dsaKinds[text] {
+				return nil, given.errorf("stages[%d].trainer.train_indexer: a stage of kind %s has it at %s", i, text, dsaKinds[text]).WithFix("remove it, or set kind: sft")
+			}
+		}
+	}
 	name := block.fields["preset"]
 	if name == nil {
 		name = user.fields["preset"]
@@ -298,7 +317,10 @@ func resolveStage(user, block *value, i int) (*value, error) {
 		}
 	}
 	if stage.fields["name"] == nil {
-		stage.set("name", scalar(Origin{Kind: "default"}, fmt.Sprint(kind.scalar)))
+		stage.set("name", scalar(Origin{Kind: "default"}, strings.ReplaceAll(fmt.Sprint(kind.scalar), "_", "-")))
+	}
+	if text, _ := kind.scalar.(string); dsaKinds[text] != "" {
+		stage.set("kind", scalar(kind.origin, string(grouse.StageSFT)))
 	}
 	return stage, nil
 }

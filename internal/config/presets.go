@@ -37,9 +37,10 @@ func (v *value) each(fn func(*value)) {
 	}
 }
 
-// Presets returns the presets' names, ascending.
+// Presets returns the names that a recipe's preset may have, ascending: all but those
+// that are a stage's kind.
 func Presets() []string {
-	names := slices.Clone(builtin().presets.keys)
+	names := slices.DeleteFunc(slices.Clone(builtin().presets.keys), func(name string) bool { return dsaKinds[name] != "" })
 	slices.Sort(names)
 	return names
 }

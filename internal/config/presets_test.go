@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
@@ -59,5 +60,37 @@ func TestPaperPresets(t *testing.T) {
 	}
 	if n := len(config.Presets()); n != 10 {
 		t.Errorf("%d presets, this test knows 10", n)
+	}
+}
+
+// The two stages that make a dense model a sparse one are sft stages with V3.2-Exp's
+// numbers (section 2.2), each of which the recipe may override but one.
+func TestSparseAttentionStages(t *testing.T) {
+	load := func(recipe string) (*config.Resolved, error) {
+		return config.Parse([]byte("model: ./m\nstages:\n"+recipe), "r.yaml", config.Options{})
+	}
+	r, err := load(`  - {kind: dsa_warmup, domains: {text: {data: x.jsonl}}}
+  - {kind: dsa_sparse, name: second, steps: 7, sft: {batch_size: 3}, domains: {text: {data: x.jsonl}}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		name         string
+		steps, batch int
+		lr           float64
+		indexer      string
+	}{{"dsa-warmup", 1000, 16, 1e-3, grouse.IndexerWarmup}, {"second", 7, 3, 7.3e-6, grouse.IndexerSparse}} {
+		s := r.Spec.Stages[i]
+		if s.Name != want.name || s.Kind != grouse.StageSFT || s.Steps != want.steps || s.SFT.BatchSize != want.batch || s.SFT.MaxLength != 131072 ||
+			s.Trainer.LearningRate != want.lr || s.Trainer.TrainIndexer != want.indexer {
+			t.Errorf("stage %d: %+v, want %+v", i, s, want)
+		}
+	}
+	if _, err := load("  - {kind: dsa_warmup, trainer: {train_indexer: sparse}, domains: {text: {data: x.jsonl}}}\n"); err == nil || grouse.FixOf(err) != "remove it, or set kind: sft" {
+		t.Errorf("another mode: %v", err)
+	}
+	if _, err := load("  - {kind: dsa_warm, domains: {text: {data: x.jsonl}}}\n"); err == nil || !strings.Contains(grouse.FixOf(err), "dsa_warmup") {
+		t.Errorf("a misspelt kind: %v (%s)", err, grouse.FixOf(err))
 	}
 }

@@ -13,7 +13,7 @@ type object = map[string]any
 
 // choices are the values of keys that have a fixed list.
 var choices = map[string][]string{
-	"run.on_bad_row": {"stop", "skip"}, "stages.kind": {"sft", "rl", "rejection_sampling"},
+	"run.on_bad_row": {"stop", "skip"}, "stages.kind": stageKinds,
 	"rollout.engine":      {"local", "openai", "vllm", "sglang"},
 	"algorithm.advantage": {"mean", "mean_std"}, "algorithm.importance_sampling_level": {"token", "sequence"}, "algorithm.pi_old": {"rollout", "recomputed"},
 	"algorithm.loss_aggregation": {"seq_mean_token_mean", "token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"},

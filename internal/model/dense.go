@@ -27,10 +27,7 @@ func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) 
 		Scale: float32(1 / math.Sqrt(float64(cfg.HeadDim))),
 	}
 	d, qd, kd := cfg.HiddenSize, cfg.Heads*cfg.HeadDim, cfg.KVHeads*cfg.HeadDim
-	bias, oBias := f.qkvBias, false
-	if cfg.AttentionBias != nil && (f.modelType == "llama" || f.modelType == "qwen3_moe") {
-		bias, oBias = *cfg.AttentionBias, *cfg.AttentionBias
-	}
+	bias, oBias := f.biases(cfg)
 	rope := tensor.NewRopeTable(inv, factor)
 	return func(prefix string) mixer {
 		return &groupedQuery{

@@ -92,6 +92,14 @@ func (f family) check(c *Config) error {
 	return nil
 }
 
+// biases reports whether q, k and v of dense attention have biases, and its output.
+func (f family) biases(c *Config) (qkv, out bool) {
+	if c.AttentionBias != nil && (f.modelType == "llama" || f.modelType == "qwen3_moe") {
+		return *c.AttentionBias, *c.AttentionBias
+	}
+	return f.qkvBias, false
+}
+
 // sparse reports whether layer l has experts.
 func (f family) sparse(c *Config, l int) bool {
 	switch {
