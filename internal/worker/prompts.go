@@ -68,6 +68,9 @@ func (p *prompts) load(domain *grouse.Domain, maxPrompt int, extra func(data.Row
 	if spec.Stage != "" {
 		spec = grouse.DataSpec{Path: p.keptFile(spec.Stage), Prompt: spec.Prompt, Answer: spec.Answer, Completion: spec.Completion}
 	}
+	if err := p.toggles(domain); err != nil {
+		return nil, err
+	}
 	set := &domainSet{}
 	if extra == nil {
 		extra = func(data.Row) error { return nil }
@@ -118,7 +121,7 @@ func (p *prompts) render(r data.Row, d *grouse.Domain) (grouse.Prompt, error) {
 		o.BOS, _ = p.policy.Tokenizer.Token(p.policy.Tokenizer.BOS())
 		o.EOS, _ = p.policy.Tokenizer.Token(p.policy.Tokenizer.EOS())
 		if thinking := d.Thinking == "true" || (d.Thinking == "mixed" && coin(p.spec.Seed, r.ID)); d.Thinking != "" {
-			o.Vars = map[string]any{"enable_thinking": thinking, "thinking": thinking}
+			o.Vars = toggle(thinking)
 		}
 		out.Messages = messages
 		if out.Text, err = p.policy.Template.Render(messages, o); err != nil {
@@ -130,6 +133,35 @@ func (p *prompts) render(r data.Row, d *grouse.Domain) (grouse.Prompt, error) {
 		return out, fmt.Errorf("the prompt has no tokens")
 	}
 	return out, nil
+}
+
+// toggles refuses a domain's thinking if the chat template does the same with and
+// without it.
+func (p *prompts) toggles(d *grouse.Domain) error {
+	if d.Thinking == "" {
+		return nil
+	}
+	var texts [2]string
+	if !p.policy.Template.Plain() {
+		for i, thinking := range []bool{false, true} {
+			text, err := p.policy.Template.Render([]grouse.Message{{Role: "user", Content: "?"}}, chat.Options{AddGenerationPrompt: true, Vars: toggle(thinking)})
+			if err != nil {
+				return nil // it wants more than that; the rows will tell
+			}
+			texts[i] = text
+		}
+	}
+	if texts[0] == texts[1] {
+		return grouse.Errorf(grouse.Invalid, "domain %s: thinking: %s has no effect: the chat template has no toggle (thinking, enable_thinking)", d.Name, d.Thinking).
+			WithFix("remove thinking, or name a template that has one: model.chat_template")
+	}
+	return nil
+}
+
+// toggle has the variables by which hybrid models' templates turn thinking on and off:
+// DeepSeek-V3.1's and Qwen3's.
+func toggle(thinking bool) map[string]any {
+	return map[string]any{"enable_thinking": thinking, "thinking": thinking}
 }
 
 // coin is a fair coin for a row, the same in every process.
