@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
@@ -19,7 +21,9 @@ const (
 )
 
 // BenchmarkExperts compares a mixture of experts with a dense model of the same
-// active parameters: decoding and training 16 sequences.
+// active parameters, 16 sequences at once: decoding, generation as `grouse bench
+// generate` counts it (prompts of 32 tokens, 64 new ones), and training; and decoding
+// 64 at once.
 func BenchmarkExperts(b *testing.B) {
 	for name, head := range map[string]string{"dense": benchDense, "experts": benchSparse} {
 		cfg, err := model.ParseConfig([]byte(head + benchRest))
@@ -32,26 +36,37 @@ func BenchmarkExperts(b *testing.B) {
 			b.Fatal(err)
 		}
 		m.Init(rng.NewKey(rng.Init, "", 1))
-		b.Run("decode/"+name, func(b *testing.B) {
-			e := engine.New(dev, engine.Options{})
-			defer e.Close()
-			e.SetPolicy(m, 0)
-			tokens := 0
-			for b.Loop() {
-				var reqs []engine.Request
-				for i := range 16 {
-					reqs = append(reqs, engine.Request{Prompt: []int32{int32(i), 5, 7, 9}, N: 1, Sampling: grouse.Sampling{Temperature: 1, TopP: 1}, MaxTokens: 64, Key: rng.NewKey(rng.Rollout, "b", 1), Candidate: uint32(i)})
+		for _, c := range []struct {
+			name   string
+			prompt int // tokens
+			n      int // sequences
+		}{{"decode", 4, 16}, {"generate", 32, 16}, {"decode64", 4, 64}} {
+			b.Run(c.name+"/"+name, func(b *testing.B) {
+				e := engine.New(dev, engine.Options{})
+				defer e.Close()
+				e.SetPolicy(m, 0)
+				tokens, began := 0, processorTime()
+				for b.Loop() {
+					var reqs []engine.Request
+					for i := range c.n {
+						r := engine.Request{Prompt: []int32{int32(i)}, N: 1, Sampling: grouse.Sampling{Temperature: 1, TopP: 1}, MaxTokens: 64, Key: rng.NewKey(rng.Rollout, "b", 1), Candidate: uint32(i)}
+						for j := 1; j < c.prompt; j++ {
+							r.Prompt = append(r.Prompt, int32((i*j*j+3*j)%512))
+						}
+						reqs = append(reqs, r)
+					}
+					out, err := e.GenerateAll(context.Background(), reqs, nil)
+					if err != nil {
+						b.Fatal(err)
+					}
+					for _, rs := range out {
+						tokens += len(rs[0].ResponseIDs)
+					}
 				}
-				out, err := e.GenerateAll(context.Background(), reqs, nil)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for _, rs := range out {
-					tokens += len(rs[0].ResponseIDs)
-				}
-			}
-			b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
-		})
+				b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
+				b.ReportMetric(float64(tokens)/(processorTime()-began), "tokens/cpu-s")
+			})
+		}
 		b.Run("train/"+name, func(b *testing.B) {
 			m.Trainable()
 			g := tensor.NewGraph(dev, tensor.Train)
@@ -67,7 +82,7 @@ func BenchmarkExperts(b *testing.B) {
 			for i := range coef {
 				coef[i] = 1
 			}
-			tokens := 0
+			tokens, began := 0, processorTime()
 			for b.Loop() {
 				m.ZeroGrads()
 				h := m.Forward(g, model.Input{IDs: ids, Pos: seqs.Positions(), Attend: m.InBatch(g, seqs)})
@@ -76,6 +91,17 @@ func BenchmarkExperts(b *testing.B) {
 				tokens += len(ids)
 			}
 			b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
+			b.ReportMetric(float64(tokens)/(processorTime()-began), "tokens/cpu-s")
 		})
 	}
+}
+
+// processorTime returns this process's, seconds: what a busy machine does not change
+// much. With more threads than one it counts their waiting too.
+func processorTime() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
