@@ -85,8 +85,15 @@ func (s *sequence) stopString() bool {
 	if longest == 0 {
 		return false
 	}
-	// A token is at least a byte; three more tokens keep characters whole.
-	from := max(0, len(s.r.ResponseIDs)-longest-3)
-	text := s.g.req.Decode(s.r.ResponseIDs[from:])
+	// Most tokens are at least a byte, and three more keep characters whole; those that
+	// are none (special ones, which Decode leaves out) take the window further back.
+	ids := s.r.ResponseIDs
+	last := len(s.g.req.Decode(ids[len(ids)-1:]))
+	n := min(len(ids), longest+3)
+	text := s.g.req.Decode(ids[len(ids)-n:])
+	for n < len(ids) && len(text) < longest+last {
+		n = min(len(ids), 2*n)
+		text = s.g.req.Decode(ids[len(ids)-n:])
+	}
 	return slices.ContainsFunc(s.g.req.StopStrings, func(stop string) bool { return strings.Contains(text, stop) })
 }

@@ -52,6 +52,40 @@ func TestStopStrings(t *testing.T) {
 	}
 }
 
+// Tokens without text, as special ones are, may lie within a stop string.
+func TestStopStringsAcrossSilentTokens(t *testing.T) {
+	m := open(t, 2, "llama")
+	r := requests(3, samplings["full"])[2]
+	r.N, r.MaxTokens, r.StopIDs = 1, 30, nil
+	free := generate(t, m, 2, engine.Options{}, []engine.Request{r})[0][0].ResponseIDs
+	first, last := free[2], free[len(free)-1]
+	r.Decode = func(ids []int32) string { // two of the tokens speak
+		var b strings.Builder
+		for _, id := range ids {
+			if id == first {
+				b.WriteByte('x')
+			}
+			if id == last {
+				b.WriteByte('y')
+			}
+		}
+		return b.String()
+	}
+	whole := r.Decode(free)
+	stop := whole[strings.IndexByte(whole, 'x'):][:2]
+	want := 0
+	for n := range free {
+		if strings.Contains(r.Decode(free[:n+1]), stop) {
+			want = n + 1
+			break
+		}
+	}
+	r.StopStrings = []string{stop}
+	if got := generate(t, m, 2, engine.Options{}, []engine.Request{r})[0][0]; len(got.ResponseIDs) != want || want < 8 {
+		t.Errorf("stop at %q: %d tokens, want %d of %q", stop, len(got.ResponseIDs), want, whole)
+	}
+}
+
 // New weights come between requests, never into one: what has begun ends on its own
 // version, bit for bit, beside what began on the next.
 func TestWeightsAreSwappedBetweenRequests(t *testing.T) {
