@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,7 +59,18 @@ func TestStopStringsAcrossSilentTokens(t *testing.T) {
 	r := requests(3, samplings["full"])[2]
 	r.N, r.MaxTokens, r.StopIDs = 1, 30, nil
 	free := generate(t, m, 2, engine.Options{}, []engine.Request{r})[0][0].ResponseIDs
-	first, last := free[2], free[len(free)-1]
+	// Two tokens far apart, neither of which occurs between them or, the second, before.
+	first, last, want := int32(-1), int32(-1), 0
+	for j := range free {
+		for i := range j {
+			if j-i > 8 && !slices.Contains(free[i+1:j+1], free[i]) && !slices.Contains(free[:j], free[j]) {
+				first, last, want = free[i], free[j], j+1
+			}
+		}
+	}
+	if want == 0 {
+		t.Fatal("no such tokens: take another prompt")
+	}
 	r.Decode = func(ids []int32) string { // two of the tokens speak
 		var b strings.Builder
 		for _, id := range ids {
@@ -71,18 +83,9 @@ func TestStopStringsAcrossSilentTokens(t *testing.T) {
 		}
 		return b.String()
 	}
-	whole := r.Decode(free)
-	stop := whole[strings.IndexByte(whole, 'x'):][:2]
-	want := 0
-	for n := range free {
-		if strings.Contains(r.Decode(free[:n+1]), stop) {
-			want = n + 1
-			break
-		}
-	}
-	r.StopStrings = []string{stop}
-	if got := generate(t, m, 2, engine.Options{}, []engine.Request{r})[0][0]; len(got.ResponseIDs) != want || want < 8 {
-		t.Errorf("stop at %q: %d tokens, want %d of %q", stop, len(got.ResponseIDs), want, whole)
+	r.StopStrings = []string{"xy"}
+	if got := generate(t, m, 2, engine.Options{}, []engine.Request{r})[0][0]; len(got.ResponseIDs) != want || got.Finish != grouse.FinishStop {
+		t.Errorf("%d tokens (%s), want %d of %q", len(got.ResponseIDs), got.Finish, want, r.Decode(free))
 	}
 }
 
