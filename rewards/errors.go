@@ -8,9 +8,8 @@ import (
 	"github.com/grouse-rl/grouse"
 )
 
-// Error says how judging failed: grouse.Errored, TimedOut, OOM,
-// OutOfFuel or BadOutput. An
-// error that is none counts as Errored and is not retried.
+// Error says how judging failed: grouse.Errored, TimedOut, OOM, OutOfFuel or
+// BadOutput. An error that is none counts as Errored and is not retried.
 type Error struct {
 	Outcome   grouse.Outcome
 	Retryable bool // trying again may help: a busy endpoint, not a missing column
