@@ -1,0 +1,49 @@
+// Package cuda is the tensor.Device of a GPU: memory, launches and products asked
+// of a driver.Driver, with the kernels of package kernels.
+//
+// It has never run on a GPU. What is tested is the same kernels on the processor
+// (package emu, build tag emu), against the CPU device, and that is all that is
+// claimed.
+//
+//	d := cuda.New(drv, cuda.Options{})
+//	m, err := model.Open(d, dir)
+//
+// # What is float32 and what is bfloat16
+//
+// With Options.Float32 everything is float32: the comparison with the CPU device.
+// Otherwise:
+//
+//   - Weights, their gradients and the optimizer's moments are float32 (moments
+//     bfloat16 if the trainer asks for it): updates are smaller than a bfloat16
+//     weight can take up. A weight gets a bfloat16 copy when a product first needs
+//     one; AdamW writes it in the same pass.
+//   - Activations lie in memory as float32: sums along the residual stream and
+//     norms keep their digits, at twice the memory traffic of bfloat16. Operands of
+//     products are rounded to bfloat16 on the way in, sums and results are float32.
+//   - Attention rounds queries, keys and values to bfloat16 when it reads them;
+//     scores, probabilities and sums are float32. A cache holds keys and values as
+//     bfloat16: the same numbers, so the engine sees what the trainer sees.
+//   - Routers, indexers' losses, norms, softmax and log-probabilities are float32,
+//     their long sums float64.
+//
+// # Determinism
+//
+// No float is added atomically. Sums over rows go by chunks of a size that depends
+// on the number of rows only; gradients of keys are added up by tiles of keys;
+// rows that were looked up several times are sorted first. So a run repeats bit
+// for bit on one machine with one driver and one cuBLAS. A row's result in
+// attention does not depend on the batch; whether it does in a product is the
+// driver's affair.
+//
+// # Memory
+//
+// Buffers come from slabs (arena); an operation's temporaries from a second area
+// that begins anew with each operation: the stream keeps them apart. NewPlan says
+// what a run will need before it starts.
+//
+// # Errors
+//
+// tensor.Device has no errors, and a failed GPU computes nothing more: operations
+// panic with a *Failure that wraps the driver's error. Nothing can be saved then;
+// the process ends, and a run goes on from its ledger.
+package cuda

@@ -1,0 +1,82 @@
+package cuda
+
+import (
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
+)
+
+// Add sets y = a + b; y may be a.
+func (d *Device) Add(y, a, b tensor.Buffer) {
+	defer d.begin()()
+	n := y.Len()
+	d.each("add_vectors", n, out(y), in(a), in(b), int64(n))
+}
+
+// SwiGLU sets y = silu(gate) * up.
+func (d *Device) SwiGLU(y, gate, up tensor.Buffer) {
+	defer d.begin()()
+	n := y.Len()
+	d.each("swiglu", n, out(y), in(gate), in(up), int64(n))
+}
+
+// SwiGLUGrad adds to both gradients.
+func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	defer d.begin()()
+	n := dy.Len()
+	d.each("swiglu_grad", n, out(dgate), out(dup), in(dy), in(gate), in(up), int64(n))
+}
+
+// AdamW updates p, m and v, and p's bfloat16 copy if it has one.
+func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
+	defer d.begin()()
+	n, w, kernel := p.Len(), p.(*buffer), "adamw"
+	if m.(*buffer).bf16 {
+		kernel = "adamw_bf16"
+	}
+	at, had := out(p), w.half != 0
+	d.each(kernel, n, at, w.half, in(grad), out(m), out(v), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps)
+	w.fresh = had
+}
+
+// SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.
+func (d *Device) SumSquares(b tensor.Buffer) float64 {
+	defer d.begin()()
+	n := b.Len()
+	parts := make([]float32, (n+4095)/4096)
+	if len(parts) == 0 {
+		return 0
+	}
+	p := d.floats(len(parts))
+	d.drv.Launch("square_partial", driver.Dims{Grid: [3]int{len(parts)}, Block: [3]int{256}}, p, in(b), int64(n))
+	check(d.drv.Download(bytes(parts), p))
+	sum := 0.0
+	for _, v := range parts {
+		sum += float64(v)
+	}
+	return sum
+}
+
+// rowChunk is how many rows a partial sum over rows takes: at most 256 partial
+// sums, of 64 rows at least. It depends on the number of rows only.
+func rowChunk(rows int) int { return max(64, (rows+255)/256) }
+
+// columnSums adds up partial sums over the rows of [rows, cols]: launch fills
+// partial [chunks, cols], a column a thread, and the sums are added to y.
+func (d *Device) columnSums(y driver.Ptr, rows, cols int, launch func(partial driver.Ptr, dims driver.Dims, chunk int32)) {
+	if rows == 0 {
+		return
+	}
+	chunk := rowChunk(rows)
+	chunks, block := (rows+chunk-1)/chunk, threads(cols)
+	partial := d.floats(chunks * cols)
+	grid := (cols + block - 1) / block
+	launch(partial, driver.Dims{Grid: [3]int{grid, chunks}, Block: [3]int{block}}, i32(chunk))
+	d.drv.Launch("column_finish", driver.Dims{Grid: [3]int{grid}, Block: [3]int{block}}, y, partial, i32(chunks), i32(cols))
+}
+
+// sumColumns adds the sum of x's rows to y.
+func (d *Device) sumColumns(y, x driver.Ptr, rows, cols int) {
+	d.columnSums(y, rows, cols, func(partial driver.Ptr, dims driver.Dims, chunk int32) {
+		d.drv.Launch("column_partial", dims, partial, x, i32(rows), i32(cols), chunk)
+	})
+}

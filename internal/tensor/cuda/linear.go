@@ -1,0 +1,93 @@
+package cuda
+
+import (
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
+)
+
+// operand returns activations x [rows, cols] as a product wants them: rounded to
+// bfloat16 in temporary memory, or as they are.
+func (d *Device) operand(x driver.Ptr, rows, cols int) driver.Matrix {
+	if d.opts.Float32 {
+		return driver.Matrix{Data: x, Stride: cols}
+	}
+	n := rows * cols
+	half := d.halves(n)
+	d.each("cast_to_bf16", n, half, x, int64(n))
+	return driver.Matrix{Data: half, Type: driver.BF16, Stride: cols}
+}
+
+// weight returns w as a product wants it: its bfloat16 copy, made again if w was
+// written.
+func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
+	b := w.(*buffer)
+	if d.opts.Float32 {
+		return driver.Matrix{Data: b.at, Stride: cols}
+	}
+	if b.half == 0 {
+		p, err := d.arena.get(2 * int64(b.cap))
+		check(err)
+		b.half, b.fresh = p, false
+	}
+	if !b.fresh {
+		d.each("cast_to_bf16", b.n, b.half, b.at, int64(b.n))
+		b.fresh = true
+	}
+	return driver.Matrix{Data: b.half, Type: driver.BF16, Stride: cols}
+}
+
+func f32(p driver.Ptr, cols int) driver.Matrix { return driver.Matrix{Data: p, Stride: cols} }
+
+// row returns m from a row on.
+func row(m driver.Matrix, i int) driver.Matrix {
+	size := driver.Ptr(4)
+	if m.Type == driver.BF16 {
+		size = 2
+	}
+	m.Data += driver.Ptr(i*m.Stride) * size
+	return m
+}
+
+// The three products of a linear layer; x, dy, w are operands.
+
+func (d *Device) mulForward(y driver.Ptr, x, w driver.Matrix, rows, out, in int) {
+	if rows > 0 {
+		d.drv.MatMul(driver.MatMul{M: rows, N: out, K: in, A: x, B: w, TransB: true, C: f32(y, out), Alpha: 1})
+	}
+}
+
+func (d *Device) mulGradInput(dx driver.Ptr, dy, w driver.Matrix, rows, out, in int) {
+	if rows > 0 {
+		d.drv.MatMul(driver.MatMul{M: rows, N: in, K: out, A: dy, B: w, C: f32(dx, in), Alpha: 1, Beta: 1})
+	}
+}
+
+func (d *Device) mulGradWeight(dw driver.Ptr, dy, x driver.Matrix, rows, out, in int) {
+	if rows > 0 {
+		d.drv.MatMul(driver.MatMul{M: out, N: in, K: rows, A: dy, TransA: true, B: x, C: f32(dw, in), Alpha: 1, Beta: 1})
+	}
+}
+
+// Linear is a product with a weight.
+func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, outs, ins int) {
+	defer d.begin()()
+	d.mulForward(out(y), d.operand(in(x), rows, ins), d.weight(w, ins), rows, outs, ins)
+	if bias != nil {
+		d.each("add_bias", rows*outs, out(y), in(bias), int64(rows*outs), i32(outs))
+	}
+}
+
+// LinearGradInput adds dy w.
+func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, outs, ins int) {
+	defer d.begin()()
+	d.mulGradInput(out(dx), d.operand(in(dy), rows, outs), d.weight(w, ins), rows, outs, ins)
+}
+
+// LinearGradWeight adds dyᵀ x, and the sum of dy's rows.
+func (d *Device) LinearGradWeight(dw, dbias, dy, x tensor.Buffer, rows, outs, ins int) {
+	defer d.begin()()
+	d.mulGradWeight(out(dw), d.operand(in(dy), rows, outs), d.operand(in(x), rows, ins), rows, outs, ins)
+	if dbias != nil {
+		d.sumColumns(out(dbias), in(dy), rows, outs)
+	}
+}
