@@ -84,17 +84,41 @@ func (d *Device) kind() int32 {
 	return kindRounded
 }
 
-// attend launches the forward kernel.
+// tensorCores returns the forward kernel with tensor cores for heads of a shape,
+// "" if there is none.
+func (d *Device) tensorCores(sh *tensor.AttentionShape) string {
+	if d.opts.Float32 || sh.ValuesInKeys {
+		return ""
+	}
+	return map[[2]int]string{{64, 64}: "attention_mma_64", {128, 128}: "attention_mma_128", {192, 128}: "attention_mma_192_128"}[[2]int{sh.KeyDim, sh.ValueDim}]
+}
+
+// forwardTile is how many queries a block of the forward kernel takes.
+func (d *Device) forwardTile(sh *tensor.AttentionShape) int {
+	if d.tensorCores(sh) != "" {
+		return 64
+	}
+	return queryTile(sh.ValueDim)
+}
+
+// attend launches the forward kernel. Batches and caches of one shape take the
+// same one, so that they agree.
 func (d *Device) attend(o, lse, q, k, v driver.Ptr, sh *tensor.AttentionShape, t *tiles, sel *selection, shift int, kind int32) {
 	if t.n() == 0 {
+		return
+	}
+	dims := driver.Dims{Grid: [3]int{t.n(), sh.KVHeads}, Block: [3]int{128}}
+	list, table, per := d.ints(t.list), d.ints(t.table), i32(sh.Heads/sh.KVHeads)
+	if kernel := d.tensorCores(sh); kernel != "" {
+		d.drv.Launch(kernel, dims, o, lse, q, k, v, list, table, sel.at(), per, sh.Scale, i32(shift), kind)
 		return
 	}
 	width := sh.ValueDim
 	if sh.ValuesInKeys {
 		width = sh.KeyDim
 	}
-	dims := driver.Dims{Grid: [3]int{t.n(), sh.KVHeads}, Block: [3]int{128}, Shared: 4 * queryTile(sh.ValueDim) * sh.ValueDim}
-	d.drv.Launch("attention", dims, o, lse, q, k, v, d.ints(t.list), d.ints(t.table), sel.at(), i32(sh.Heads/sh.KVHeads), i32(sh.KeyDim), i32(sh.ValueDim), i32(width), sh.Scale, i32(shift), kind)
+	dims.Shared = 4 * queryTile(sh.ValueDim) * sh.ValueDim
+	d.drv.Launch("attention", dims, o, lse, q, k, v, list, table, sel.at(), per, i32(sh.KeyDim), i32(sh.ValueDim), i32(width), sh.Scale, i32(shift), kind)
 }
 
 // Attention runs over the sequences of a batch.
@@ -106,7 +130,7 @@ func (d *Device) Attention(o, lse, q, k, v tensor.Buffer, sh tensor.AttentionSha
 func (d *Device) SparseAttention(o, lse, q, k, v tensor.Buffer, sh tensor.AttentionShape, seqs *tensor.Seqs, choice tensor.Selection) {
 	defer d.begin()()
 	sel := d.selected(choice, seqs.Rows())
-	t := batchTiles(seqs, sel, sh.Heads/sh.KVHeads, queryTile(sh.ValueDim))
+	t := batchTiles(seqs, sel, sh.Heads/sh.KVHeads, d.forwardTile(&sh))
 	d.attend(out(o), out(lse), in(q), in(k), in(v), &sh, t, sel, 0, d.kind())
 }
 

@@ -116,7 +116,7 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 	for _, v := range views {
 		base := len(t.table)
 		t.table = append(t.table, v.Blocks...)
-		t.addRows(v.Row, v.Len, v.Pos, base, sel, c.shape.Heads/c.shape.KVHeads, queryTile(c.shape.ValueDim))
+		t.addRows(v.Row, v.Len, v.Pos, base, sel, c.shape.Heads/c.shape.KVHeads, d.forwardTile(&c.shape))
 	}
 	keys, values := c.layer(layer)
 	d.attend(out(o), 0, in(q), keys, values, &c.shape, t, sel, blockShift, c.kind())

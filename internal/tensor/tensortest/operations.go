@@ -174,6 +174,8 @@ var shapes = []tensor.AttentionShape{
 	{Heads: 3, KVHeads: 3, KeyDim: 12, ValueDim: 6, Scale: 0.5},
 	{Heads: 5, KVHeads: 1, KeyDim: 72, ValueDim: 80, Scale: 0.2},
 	{Heads: 1, KVHeads: 1, KeyDim: 192, ValueDim: 128, Scale: 0.1},
+	{Heads: 6, KVHeads: 2, KeyDim: 64, ValueDim: 64, Scale: 0.2},
+	{Heads: 2, KVHeads: 1, KeyDim: 128, ValueDim: 128, Scale: 0.1},
 }
 
 // attention is dense and sparse attention. The log-sum-exps are part of the
@@ -188,8 +190,7 @@ func attention() []*operation {
 		choose := func(d device) tensor.Selection {
 			var b []buf
 			for i, n := range []int{rows * ix.Heads * ix.Dim, rows * ix.Dim, rows * ix.Heads} {
-				x := vector(n, uint32(20+i))
-				b = append(b, x.buffer(d, x.data))
+				b = append(b, upload(d, coarse(n, uint32(20+i))))
 			}
 			return d.Select(b[0], b[1], b[2], ix, seqs)
 		}

@@ -6,6 +6,7 @@
 #include "rows.cu"
 #include "experts.cu"
 #include "attention.cu"
+#include "attention_mma.cu"
 #include "attention_grad.cu"
 #include "select.cu"
 #include "indexloss.cu"

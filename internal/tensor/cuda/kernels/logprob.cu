@@ -48,25 +48,33 @@ GROUSE_KERNEL(vocab_grad, float* z, u16* half, const float* lse, const float* co
   }
 }
 
-// Logits of the kept ids of a row, a warp each id. kind: of w, 0 float32, 2
-// bfloat16; then h is rounded, as in the full product.
-GROUSE_KERNEL(kept_logits, float* z, const float* h, const void* w, const i32* rows, const i32* offsets, const i32* ids, i32 dim, i32 kind) {
-  const float* x = h + (i64)rows[blockIdx.x] * dim;
-  int lane = threadIdx.x & 31;
-  for (int j = offsets[blockIdx.x] + (threadIdx.x >> 5); j < offsets[blockIdx.x + 1]; j += blockDim.x >> 5) {
-    float dot = 0;
-    for (int c = lane; c < dim; c += 32) dot += load_element(x, c, kind ? 1 : 0) * load_element(w, (i64)ids[j] * dim + c, kind);
-    dot = warp_sum(dot);
-    if (lane == 0) z[j] = dot;
-  }
+// Kept sets: rows[b] of the whole batch, the first of z being row `first`, keeps
+// ids[offsets[b]..offsets[b+1]-1].
+
+// out[j] = the logit of ids[j].
+GROUSE_KERNEL(kept_logits, float* out, const float* z, const i32* rows, const i32* offsets, const i32* ids, i32 first, i32 vocab) {
+  const float* row = z + (i64)(rows[blockIdx.x] - first) * vocab;
+  for (int j = offsets[blockIdx.x] + threadIdx.x; j < offsets[blockIdx.x + 1]; j += blockDim.x) out[j] = row[ids[j]];
 }
 
-// dh[row] += sum_j dz[j] w[ids[j]], in order.
-GROUSE_KERNEL(kept_grad, float* dh, const float* dz, const void* w, const i32* rows, const i32* offsets, const i32* ids, i32 dim, i32 kind) {
-  float* out = dh + (i64)rows[blockIdx.x] * dim;
-  for (int c = threadIdx.x; c < dim; c += blockDim.x) {
-    float sum = out[c];
-    for (int j = offsets[blockIdx.x]; j < offsets[blockIdx.x + 1]; j++) sum += dz[j] * load_element(w, (i64)ids[j] * dim + c, kind);
-    out[c] = sum;
+// vocab_grad of rows with a kept set: lse is the set's, what is not in it is 0.
+// values is room for the ids.
+GROUSE_KERNEL(kept_grad, float* z, u16* half, float* values, const float* lse, const float* coef, const i32* targets, const i32* rows, const i32* offsets, const i32* ids, float scale, i32 first, i32 vocab) {
+  int row = rows[blockIdx.x], from = offsets[blockIdx.x], to = offsets[blockIdx.x + 1];
+  i64 at = (i64)(row - first) * vocab;
+  float k = coef[row] * scale;
+  for (int j = from + threadIdx.x; j < to; j += blockDim.x) {
+    float d = -k * expf(z[at + ids[j]] * scale - lse[row]);
+    values[j] = ids[j] == targets[row] ? d + k : d;
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < vocab; i += blockDim.x) {
+    if (half) half[at + i] = 0;
+    else z[at + i] = 0;
+  }
+  __syncthreads();
+  for (int j = from + threadIdx.x; j < to; j += blockDim.x) {
+    if (half) half[at + ids[j]] = narrow(values[j]);
+    else z[at + ids[j]] = values[j];
   }
 }
