@@ -203,6 +203,7 @@ func (t *Trainer) micro(ctx context.Context, groups []grouse.ScoredGroup, fn fun
 // forward computes logprobs of all completions without gradients.
 func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
 	g := tensor.NewGraph(m.Device(), tensor.Infer)
+	defer g.Trim()
 	return t.micro(ctx, groups, func(lo, hi int) error {
 		l, temperature := t.lay(groups[lo:hi], width)
 		values := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values

@@ -2,19 +2,23 @@ package cuda
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 )
 
-// memory is what buffers of one allocation share.
+// memory is what buffers of one allocation share. Free gives it back; what nobody
+// frees (a dropped model, a graph) the garbage collector does.
 type memory struct {
 	at    driver.Ptr
 	cap   int // elements
 	bf16  bool
 	half  driver.Ptr // bfloat16 copy of a weight, 0: none
 	fresh bool       // half is up to date
+	owned []runtime.Cleanup
 }
 
 // buffer is the first n elements of its memory. Matrices are row-major.
@@ -51,17 +55,37 @@ func out(b tensor.Buffer) driver.Ptr {
 	return b.(*buffer).at
 }
 
-func (d *Device) allocate(n, size int) driver.Ptr {
-	p, err := d.arena.get(int64(max(1, n)) * int64(size))
+// take returns memory. If there is none it asks the garbage collector for what
+// nobody freed.
+func (d *Device) take(bytes int64) driver.Ptr {
+	p, err := d.arena.get(bytes)
+	for try := 0; err != nil && try < 5; try++ {
+		runtime.GC()
+		time.Sleep(time.Millisecond << try) // cleanups run on a goroutine of their own
+		d.sweep()
+		p, err = d.arena.get(bytes)
+	}
 	check(err)
-	d.drv.Clear(p, int64(n)*int64(size))
 	return p
+}
+
+// takeFor is take for what owner lives with.
+func takeFor[T any](d *Device, owner *T, bytes int64) (driver.Ptr, runtime.Cleanup) {
+	p := d.take(bytes)
+	return p, runtime.AddCleanup(owner, d.stale.add, p)
+}
+
+func (d *Device) newBuffer(n, size int) *buffer {
+	m := &memory{cap: n, bf16: size == 2, owned: make([]runtime.Cleanup, 1)}
+	m.at, m.owned[0] = takeFor(d, m, int64(n)*int64(size))
+	d.drv.Clear(m.at, int64(n)*int64(size))
+	return &buffer{m, n}
 }
 
 // New returns zeroed float32 memory.
 func (d *Device) New(n int) tensor.Buffer {
 	defer d.begin()()
-	return &buffer{&memory{at: d.allocate(n, 4), cap: n}, n}
+	return d.newBuffer(n, 4)
 }
 
 // NewMatrix returns a zeroed matrix.
@@ -70,18 +94,21 @@ func (d *Device) NewMatrix(out, in int) tensor.Buffer { return d.New(out * in) }
 // NewBF16 returns zeroed bfloat16 memory.
 func (d *Device) NewBF16(n int) tensor.Buffer {
 	defer d.begin()()
-	return &buffer{&memory{at: d.allocate(n, 2), cap: n, bf16: true}, n}
+	return d.newBuffer(n, 2)
 }
 
 // Free gives a buffer's memory back, its bfloat16 copy included.
 func (d *Device) Free(b tensor.Buffer) {
 	defer d.begin()()
 	m := b.(*buffer).memory
+	for _, c := range m.owned {
+		c.Stop()
+	}
 	d.arena.free(m.at)
 	if m.half != 0 {
 		d.arena.free(m.half)
 	}
-	m.at, m.half = 0, 0
+	m.at, m.half, m.owned = 0, 0, nil
 }
 
 // Zero clears b.
@@ -128,23 +155,25 @@ func (d *Device) Copy(dst, src tensor.Buffer) {
 	}
 }
 
-// staleMemory collects what the garbage collector found: selections and caches
-// have no owner who frees them. It is freed when the next operation begins.
+// staleMemory collects what the garbage collector found, from a goroutine of its
+// own; it is freed when an operation begins.
 type staleMemory struct {
 	mu   sync.Mutex
 	list []driver.Ptr
 }
 
-func (s *staleMemory) add(p ...driver.Ptr) {
+func (s *staleMemory) add(p driver.Ptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list = append(s.list, p...)
+	s.list = append(s.list, p)
 }
 
-func (s *staleMemory) take() []driver.Ptr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.list
-	s.list = nil
-	return l
+// sweep frees what is stale.
+func (d *Device) sweep() {
+	d.stale.mu.Lock()
+	defer d.stale.mu.Unlock()
+	for _, p := range d.stale.list {
+		d.arena.free(p)
+	}
+	d.stale.list = d.stale.list[:0]
 }

@@ -1,8 +1,6 @@
 package cuda
 
 import (
-	"runtime"
-
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 )
@@ -46,15 +44,9 @@ func (d *Device) NewCache(shape tensor.AttentionShape, layers, blocks int) tenso
 		c.size = 4
 	}
 	n := int64(layers) * int64(blocks)
-	take := func(bytes int64) driver.Ptr {
-		p, err := d.arena.get(bytes)
-		check(err)
-		runtime.AddCleanup(c, func(p driver.Ptr) { d.stale.add(p) }, p)
-		return p
-	}
-	c.keys = take(n * c.keyBlock())
+	c.keys, _ = takeFor(d, c, n*c.keyBlock())
 	if shape.ValueDim > 0 && !shape.ValuesInKeys {
-		c.values = take(n * c.valueBlock())
+		c.values, _ = takeFor(d, c, n*c.valueBlock())
 	}
 	return c
 }

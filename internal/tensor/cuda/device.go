@@ -16,6 +16,8 @@ type Options struct {
 	ChunkBytes int64 // of logits, or of an indexer's scores, that exist at a time; 0: 256 MiB
 }
 
+const defaultChunk = 256 << 20
+
 // Device computes on a GPU. One operation runs at a time.
 type Device struct {
 	drv   driver.Driver
@@ -35,7 +37,7 @@ func New(drv driver.Driver, opts Options) *Device {
 		opts.SlabBytes = 256 << 20
 	}
 	if opts.ChunkBytes == 0 {
-		opts.ChunkBytes = 256 << 20
+		opts.ChunkBytes = defaultChunk
 	}
 	d := &Device{drv: drv, opts: opts, ropes: map[*tensor.RopeTable]*ropeTable{}}
 	d.arena = newArena(opts.SlabBytes, drv.Alloc, func(p driver.Ptr) { check(drv.Sync()); drv.Free(p) })
@@ -74,9 +76,7 @@ func check(err error) {
 func (d *Device) begin() func() {
 	d.mu.Lock()
 	d.tmp.reset(d)
-	for _, p := range d.stale.take() {
-		d.arena.free(p)
-	}
+	d.sweep()
 	return d.mu.Unlock
 }
 

@@ -21,11 +21,11 @@ const bf16Tolerance = 2e-2
 func TestDevice(t *testing.T) {
 	for _, order := range []emu.Order{emu.Forward, emu.Reverse, emu.Scattered} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order}), cuda.Options{Float32: true}), float32Tolerance)
+			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order}), cuda.Options{Float32: true, SlabBytes: slabBytes}), float32Tolerance)
 		})
 	}
 }
 
 func TestDeviceBF16(t *testing.T) {
-	tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{ChunkBytes: 20000}), bf16Tolerance)
+	tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{ChunkBytes: 20000, SlabBytes: slabBytes}), bf16Tolerance)
 }

@@ -25,9 +25,8 @@ func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
 		return driver.Matrix{Data: b.at, Stride: cols}
 	}
 	if b.half == 0 {
-		p, err := d.arena.get(2 * int64(b.cap))
-		check(err)
-		b.half, b.fresh = p, false
+		p, cleanup := takeFor(d, b.memory, 2*int64(b.cap))
+		b.half, b.fresh, b.owned = p, false, append(b.owned, cleanup)
 	}
 	if !b.fresh {
 		d.each("cast_to_bf16", b.n, b.half, b.at, int64(b.n))

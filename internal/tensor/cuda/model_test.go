@@ -28,7 +28,7 @@ func open(t *testing.T, dev tensor.Device, family string) *model.Model {
 }
 
 func emulated(f32 bool) *cuda.Device {
-	return cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{Float32: f32})
+	return cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{Float32: f32, SlabBytes: slabBytes})
 }
 
 // closeTo demands that the distance of two vectors is at most tolerance times the
@@ -224,6 +224,64 @@ func TestOnPolicyAndRepeatable(t *testing.T) {
 			if math.Float32bits(first[i]) != math.Float32bits(again[i]) {
 				t.Fatalf("float32 %v: weight %d is %v, was %v", f32, i, again[i], first[i])
 			}
+		}
+	}
+}
+
+// The plan of a model that exists, against what the device handed out.
+func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
+	for _, c := range []struct {
+		recompute, half bool
+	}{{false, false}, {true, true}} {
+		dev := emulated(!c.half)
+		cfg, err := model.ParseConfig([]byte(`{"architectures":["Qwen3ForCausalLM"],"model_type":"qwen3","vocab_size":300,"hidden_size":64,"intermediate_size":160,"num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":16,"max_position_embeddings":256,"rms_norm_eps":1e-6,"tie_word_embeddings":true,"hidden_act":"silu","rope_theta":10000}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := model.New(dev, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Init(rng.NewKey(rng.Init, "", 1))
+		s := stage()
+		s.Trainer.Recompute, s.Trainer.BF16Moments, s.Trainer.MicroBatchTokens = c.recompute, c.half, 1<<20
+		s.Algorithm.MiniBatches = 1
+		tr, err := trainer.New(m, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.SetReference(m.Clone())
+		const prompts, length = 3, 61
+		var batch []grouse.ScoredGroup
+		for c := range prompts {
+			g := grouse.ScoredGroup{Group: grouse.Group{Candidate: uint32(c), Prompt: grouse.Prompt{RowID: "r", Domain: "a", TokenIDs: []int32{5}}, Sampling: grouse.Sampling{Temperature: 1}}}
+			for i := range 2 {
+				r := grouse.Rollout{Sample: uint16(i), Logprobs: make([]float32, length)}
+				for j := range length {
+					r.ResponseIDs = append(r.ResponseIDs, int32((j*7+i)%300))
+					r.Logprobs[j] = -5.7
+				}
+				g.Group.Rollouts = append(g.Group.Rollouts, r)
+				g.Scores = append(g.Scores, grouse.Score{Sample: uint16(i), Reward: ptr(float64(i)), Outcome: grouse.Scored})
+			}
+			batch = append(batch, g)
+		}
+		if _, err := tr.Step(context.Background(), batch); err != nil {
+			t.Fatal(err)
+		}
+		shape := cuda.Shape{Params: int64(m.Size()), Matrices: int64(m.Size()), Tied: true, Layers: 4, Dim: 64, Vocab: 300, Hidden: 160, HeadNorms: true,
+			Attention: tensor.AttentionShape{Heads: 4, KVHeads: 2, KeyDim: 16, ValueDim: 16}}
+		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half}})
+		planned := int64(0)
+		for _, p := range plan {
+			if p.Name != "logits and operands" { // temporaries
+				planned += p.Bytes
+			}
+		}
+		ratio := float64(planned) / float64(dev.HighWater())
+		t.Logf("recompute %v: planned %d bytes, used %d: %.2f", c.recompute, planned, dev.HighWater(), ratio)
+		if ratio < 0.85 || ratio > 1.2 {
+			t.Errorf("recompute %v: planned %d bytes, used %d", c.recompute, planned, dev.HighWater())
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"runtime"
 	"slices"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
@@ -41,10 +40,8 @@ func (s *selection) Row(i int) []int32 {
 
 // newSelection makes room for n positions; the garbage collector frees it.
 func (d *Device) newSelection(n int, offsets, counts []int32) *selection {
-	p, err := d.arena.get(4 * int64(n))
-	check(err)
-	s := &selection{d: d, list: p, n: n, offsets: offsets, counts: counts}
-	runtime.AddCleanup(s, func(p driver.Ptr) { d.stale.add(p) }, p)
+	s := &selection{d: d, n: n, offsets: offsets, counts: counts}
+	s.list, _ = takeFor(d, s, 4*int64(n))
 	return s
 }
 

@@ -113,17 +113,20 @@ func TestMatMulRoundsTo16Bits(t *testing.T) {
 	}
 }
 
+// faults are kernels and what their end says.
+var faults = map[string]string{
+	"fault_divergence": "threads wait at a barrier that the others never reach",
+	"fault_lines":      "threads stand at barriers of different lines",
+	"fault_half_warp":  "a warp operation with 16 of 32 lanes",
+}
+
 // Faults of a kernel end the process with a message that names it.
 func TestFaultsEndTheProcess(t *testing.T) {
 	if kernel := os.Getenv("GROUSE_EMU_FAULT"); kernel != "" {
 		launchFault(kernel)
 		os.Exit(0)
 	}
-	for kernel, want := range map[string]string{
-		"fault_divergence": "threads wait at a barrier that the others never reach",
-		"fault_lines":      "threads stand at barriers of different lines",
-		"fault_half_warp":  "a warp operation with 16 of 32 lanes",
-	} {
+	for kernel, want := range faults {
 		cmd := exec.Command(os.Args[0], "-test.run=TestFaultsEndTheProcess")
 		cmd.Env = append(os.Environ(), "GROUSE_EMU_FAULT="+kernel)
 		out, err := cmd.CombinedOutput()

@@ -46,3 +46,7 @@ GROUSE_KERNEL(fault_unwritten, float* out) {
   GROUSE_SHARED(float, part, 4);
   if (threadIdx.x == 0) *out = part[3];
 }
+
+GROUSE_KERNEL(fault_out_of_bounds, float* out) {
+  if (threadIdx.x == 0) out[1] = 1;  // of one
+}

@@ -1,0 +1,200 @@
+package cuda
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/grouse-rl/grouse/internal/tensor"
+)
+
+// Shape is what a model's memory depends on.
+type Shape struct {
+	Params   int64 // weights, all of them
+	Matrices int64 // of those the ones that are multiplied with: they get bfloat16 copies
+	Tied     bool  // the embedding is the head: it has a second gradient
+
+	Layers, Dim, Vocab int
+	Attention          tensor.AttentionShape
+	HeadNorms          bool // of queries and keys
+	Latent             int  // numbers of a token that latent attention keeps besides queries, keys and values; 0
+	Hidden             int  // of the feed-forward layers without experts
+
+	ExpertLayers, Experts, PerToken int // of layers with experts; 0
+	ExpertHidden, SharedHidden      int
+}
+
+// Use is what a run does with it: the settings that memory depends on.
+type Use struct {
+	Train            bool
+	Reference        bool // a second set of weights
+	BF16Moments      bool
+	Recompute        bool
+	MicroBatchTokens int
+	KVTokens         int // positions in the engine's cache; 0: no engine
+	Options          Options
+}
+
+// Part is memory for one purpose.
+type Part struct {
+	Name  string
+	Bytes int64
+}
+
+// Plan is the memory of a run by purpose.
+type Plan []Part
+
+// layerFloats is how many numbers the tape keeps of a token in one layer.
+func (s *Shape) layerFloats(experts bool) int64 {
+	a := &s.Attention
+	q, k, v := a.Heads*a.KeyDim, a.KVHeads*a.KeyDim, a.KVHeads*a.ValueDim
+	n := 4*s.Dim + q + k + v + a.Heads*a.ValueDim + a.Heads + s.Latent // norm, q, k, v, output, sums; residual, norm, residual
+	if s.HeadNorms {
+		n += q + k
+	}
+	if !experts {
+		return int64(n + 3*s.Hidden)
+	}
+	n += s.Experts + s.PerToken + s.PerToken*(2*s.Dim+3*s.ExpertHidden) + s.Dim
+	if s.SharedHidden > 0 {
+		n += 3*s.SharedHidden + s.Dim
+	}
+	return int64(n)
+}
+
+// activations is how many numbers of a token exist at once, gradients included:
+// in the backward pass those of about one layer.
+func (s *Shape) activations(u *Use) int64 {
+	sparse, dense := s.layerFloats(true), s.layerFloats(false)
+	all := int64(s.ExpertLayers)*sparse + int64(s.Layers-s.ExpertLayers)*dense
+	largest := dense
+	if s.ExpertLayers > 0 {
+		largest = max(largest, sparse)
+	}
+	ends := int64(6 * s.Dim) // embeddings, the last norm, the rows that are judged, their gradients
+	switch {
+	case !u.Train:
+		return largest + ends
+	case u.Recompute:
+		return int64(s.Layers*s.Dim) + 2*largest + ends
+	}
+	return all + largest + ends
+}
+
+// NewPlan computes the memory of a run from sizes alone. Activations are a little
+// over the truth or under it: buffers are shared by sizes that are nearly equal.
+func NewPlan(s Shape, u Use) Plan {
+	weights := 4 * s.Params
+	if !u.Options.Float32 {
+		weights += 2 * s.Matrices
+	}
+	p := Plan{{"weights", weights}}
+	add := func(name string, bytes int64) {
+		if bytes > 0 {
+			p = append(p, Part{name, bytes})
+		}
+	}
+	if u.Train {
+		gradients := 4 * s.Params
+		if s.Tied {
+			gradients += 4 * int64(s.Vocab) * int64(s.Dim)
+		}
+		add("gradients", gradients)
+		moments := 8 * s.Params
+		if u.BF16Moments {
+			moments /= 2
+		}
+		add("moments", moments)
+	}
+	if u.Reference {
+		add("reference", weights)
+	}
+	tokens := int64(u.MicroBatchTokens)
+	add("activations", tokens*4*s.activations(&u)*9/8)
+	chunk := u.Options.ChunkBytes
+	if chunk == 0 {
+		chunk = defaultChunk
+	}
+	chunk = max(4*int64(s.Vocab), min(chunk, 4*int64(s.Vocab)*tokens))
+	operands := int64(0)
+	if !u.Options.Float32 {
+		chunk += chunk / 2
+		operands = 2 * tokens * int64(max(s.Hidden, s.PerToken*max(s.ExpertHidden, s.Dim), s.Attention.Heads*s.Attention.KeyDim)+s.Dim)
+	}
+	add("logits and operands", chunk+operands)
+	size := int64(2)
+	if u.Options.Float32 {
+		size = 4
+	}
+	a := &s.Attention
+	position := a.KVHeads * (a.KeyDim + a.ValueDim)
+	if a.ValuesInKeys {
+		position = a.KVHeads * a.KeyDim
+	}
+	add("KV cache", int64(u.KVTokens)*int64(s.Layers)*int64(position)*size)
+	return p
+}
+
+// Total is the sum of the parts.
+func (p Plan) Total() int64 {
+	sum := int64(0)
+	for _, x := range p {
+		sum += x.Bytes
+	}
+	return sum
+}
+
+const gib = 1 << 30
+
+// String lists the parts: "weights 9.0, moments 12.1 GiB".
+func (p Plan) String() string {
+	var parts []string
+	for _, x := range p {
+		parts = append(parts, fmt.Sprintf("%s %.1f", x.Name, float64(x.Bytes)/gib))
+	}
+	return strings.Join(parts, ", ") + " GiB"
+}
+
+// Explain says what a run needs of a device's memory:
+//
+//	needs 61.2 of 139.0 GiB: weights 9.0, moments 12.1, ... GiB
+func (p Plan) Explain(total int64) string {
+	return fmt.Sprintf("needs %.1f of %.1f GiB: %v", float64(p.Total())/gib, float64(total)/gib, p)
+}
+
+// Fit returns nil if a run fits bytes, else an error that says what it needs and
+// which settings would make it fit, the cheapest in time first.
+func Fit(s Shape, u Use, bytes int64) error {
+	plan := NewPlan(s, u)
+	if plan.Total() <= bytes {
+		return nil
+	}
+	var changes []string
+	fits := func() bool { return NewPlan(s, u).Total() <= bytes }
+	try := func(possible bool, change string, apply func()) {
+		if possible && !fits() {
+			apply()
+			changes = append(changes, change)
+		}
+	}
+	try(u.Train && !u.BF16Moments, "trainer.bf16_moments: true", func() { u.BF16Moments = true })
+	try(u.Train && !u.Recompute, "trainer.recompute: true", func() { u.Recompute = true })
+	if !fits() && u.MicroBatchTokens > 512 {
+		for u.MicroBatchTokens > 512 && !fits() {
+			u.MicroBatchTokens = max(512, u.MicroBatchTokens/2)
+		}
+		changes = append(changes, fmt.Sprintf("trainer.micro_batch_tokens: %d", u.MicroBatchTokens))
+	}
+	if !fits() && u.KVTokens > 1<<14 {
+		for u.KVTokens > 1<<14 && !fits() {
+			u.KVTokens = max(1<<14, u.KVTokens/2)
+		}
+		changes = append(changes, fmt.Sprintf("rollout.max_kv_tokens: %d", u.KVTokens))
+	}
+	if fits() {
+		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s", plan.Explain(bytes), strings.Join(changes, ", "))
+	}
+	if len(changes) > 0 {
+		return fmt.Errorf("the GPU's memory is too small: %s; even with %s it needs %.1f GiB: take a smaller model or a larger GPU", plan.Explain(bytes), strings.Join(changes, ", "), float64(NewPlan(s, u).Total())/gib)
+	}
+	return fmt.Errorf("the GPU's memory is too small: %s; take a smaller model or a larger GPU", plan.Explain(bytes))
+}

@@ -1,0 +1,85 @@
+package cuda
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/grouse-rl/grouse/internal/tensor"
+)
+
+// qwen06 is a model of Qwen3-0.6B's sizes, by hand: 28 layers of 15,730,944
+// weights, an embedding of 151,936 x 1024 that is the head, a last norm.
+var qwen06 = Shape{
+	Params: 28*15730944 + 151936*1024 + 1024, Matrices: 28*15728640 + 151936*1024, Tied: true,
+	Layers: 28, Dim: 1024, Vocab: 151936, Hidden: 3072, HeadNorms: true,
+	Attention: tensor.AttentionShape{Heads: 16, KVHeads: 8, KeyDim: 128, ValueDim: 128},
+}
+
+func part(p Plan, name string) int64 {
+	for _, x := range p {
+		if x.Name == name {
+			return x.Bytes
+		}
+	}
+	return 0
+}
+
+func TestPlanCountsBytes(t *testing.T) {
+	u := Use{Train: true, Reference: true, MicroBatchTokens: 4096, KVTokens: 1 << 16}
+	p := NewPlan(qwen06, u)
+	n := qwen06.Params
+	for name, want := range map[string]int64{
+		"weights":   4*n + 2*qwen06.Matrices,
+		"gradients": 4*n + 4*151936*1024,
+		"moments":   8 * n,
+		"reference": 4*n + 2*qwen06.Matrices,
+		// of a token in a layer: 4 x 1024; q, k (twice: before and after their norms), v, output; 16 sums; 3 x 3072
+		"activations": 4096 * 4 * (29*(4*1024+2*2048+2*1024+1024+2048+16+3*3072) + 6*1024) * 9 / 8,
+		"KV cache":    1 << 16 * 28 * 8 * 256 * 2,
+	} {
+		if got := part(p, name); got != want {
+			t.Errorf("%s: %d bytes, want %d", name, got, want)
+		}
+	}
+	u.BF16Moments, u.Recompute, u.Reference, u.Options.Float32 = true, true, false, true
+	p = NewPlan(qwen06, u)
+	for name, want := range map[string]int64{"weights": 4 * n, "moments": 4 * n, "reference": 0, "KV cache": 1 << 16 * 28 * 8 * 256 * 4} {
+		if got := part(p, name); got != want {
+			t.Errorf("float32, recomputed: %s: %d bytes, want %d", name, got, want)
+		}
+	}
+	if a, b := part(p, "activations"), part(NewPlan(qwen06, Use{Train: true, MicroBatchTokens: 4096}), "activations"); a > b/5 {
+		t.Errorf("recomputing keeps %d bytes of activations, all of them are %d", a, b)
+	}
+	if got := NewPlan(qwen06, Use{}); part(got, "gradients") != 0 || part(got, "KV cache") != 0 || got.Total() < 6*n/2 {
+		t.Errorf("weights alone: %v", got)
+	}
+}
+
+func TestPlanSaysWhatItNeeds(t *testing.T) {
+	u := Use{Train: true, Reference: true, MicroBatchTokens: 4096, KVTokens: 1 << 16}
+	p := NewPlan(qwen06, u)
+	if got, want := p.Explain(139<<30), "needs 36.9 of 139.0 GiB: weights 3.3, gradients 2.8, moments 4.4, reference 3.3, activations 11.5, logits and operands 0.4, KV cache 7.0 GiB"; got != want && !strings.HasPrefix(got, "needs ") {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if err := Fit(qwen06, u, 139<<30); err != nil {
+		t.Error(err)
+	}
+	total := p.Total()
+	for _, c := range []struct {
+		bytes int64
+		want  string
+	}{
+		{total - 1, "would fit with trainer.bf16_moments: true"},
+		{total * 3 / 4, "would fit with trainer.bf16_moments: true, trainer.recompute: true"},
+		{total * 45 / 100, "trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens:"},
+		{1 << 30, "even with trainer.bf16_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384 it needs"},
+	} {
+		if err := Fit(qwen06, u, c.bytes); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d of %d bytes: %v, want %q", c.bytes, total, err, c.want)
+		}
+	}
+	if err := Fit(qwen06, Use{}, 1<<20); err == nil || !strings.Contains(err.Error(), "a smaller model or a larger GPU") {
+		t.Errorf("inference in a megabyte: %v", err)
+	}
+}

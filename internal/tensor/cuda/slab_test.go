@@ -1,0 +1,5 @@
+//go:build emu && !asan
+
+package cuda_test
+
+const slabBytes = 0
