@@ -4,9 +4,9 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Packages that do not import the embedded servers: their tests run under the race detector in minutes.
 RACE = $(shell $(GO) list -f '{{if not (or (eq .ImportPath "github.com/grouse-rl/grouse/cmd/grouse") (eq .ImportPath "github.com/grouse-rl/grouse/internal/devserver") (eq .ImportPath "github.com/grouse-rl/grouse/internal/e2e"))}}{{.ImportPath}}{{end}}' ./...)
 
-.PHONY: check fmt vet staticcheck workflowcheck test race build release golden bench fuzz clean
+.PHONY: check fmt vet staticcheck workflowcheck test race emu asan build release golden bench fuzz clean
 
-check: fmt vet staticcheck workflowcheck test race
+check: fmt vet staticcheck workflowcheck test race emu
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
@@ -20,6 +20,14 @@ test:
 	$(GO) test ./...
 race:
 	$(GO) test -race $(RACE)
+
+# The CUDA device on the processor: needs g++, no GPU. asan: the same under AddressSanitizer.
+emu:
+	CGO_ENABLED=1 $(GO) vet -tags emu ./internal/tensor/cuda/...
+	CGO_ENABLED=1 $(GO) run $(STATICCHECK) -tags emu ./internal/tensor/cuda/...
+	CGO_ENABLED=1 $(GO) test -tags emu ./internal/tensor/cuda/...
+asan:
+	scripts/cuda/asan.sh
 
 build:
 	CGO_ENABLED=0 $(GO) build -o grouse ./cmd/grouse

@@ -6,4 +6,9 @@ cd "$(dirname "$0")/../.."
 # -asan instruments Go and C; C++ takes its flags from here. The memory that
 # emulated devices still hold when the process ends is no leak.
 export CGO_ENABLED=1 CGO_CXXFLAGS="-O1 -g -fsanitize=address" ASAN_OPTIONS=detect_leaks=0
-go test -asan -tags emu -run 'TestDevice|TestFaults|TestMistakes|TestModels' "$@" ./internal/tensor/cuda/...
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+for dir in internal/tensor/cuda/emu internal/tensor/cuda; do
+  go test -asan -tags emu -c -o "$bin/test" "./$dir" # a binary of its own has symbols, for the reports
+  (cd "$dir" && "$bin/test" -test.run 'TestDevice|TestFaults|TestMistakes|TestModels' "$@")
+done

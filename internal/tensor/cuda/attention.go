@@ -84,13 +84,13 @@ func (d *Device) kind() int32 {
 	return kindRounded
 }
 
-// tensorCores returns the forward kernel with tensor cores for heads of a shape,
-// "" if there is none.
+// tensorCores returns what the names of the kernels with tensor cores end in for
+// heads of a shape, "" if there are none.
 func (d *Device) tensorCores(sh *tensor.AttentionShape) string {
 	if d.opts.Float32 || sh.ValuesInKeys {
 		return ""
 	}
-	return map[[2]int]string{{64, 64}: "attention_mma_64", {128, 128}: "attention_mma_128", {192, 128}: "attention_mma_192_128"}[[2]int{sh.KeyDim, sh.ValueDim}]
+	return map[[2]int]string{{64, 64}: "_mma_64", {128, 128}: "_mma_128", {192, 128}: "_mma_192_128"}[[2]int{sh.KeyDim, sh.ValueDim}]
 }
 
 // forwardTile is how many queries a block of the forward kernel takes.
@@ -109,8 +109,8 @@ func (d *Device) attend(o, lse, q, k, v driver.Ptr, sh *tensor.AttentionShape, t
 	}
 	dims := driver.Dims{Grid: [3]int{t.n(), sh.KVHeads}, Block: [3]int{128}}
 	list, table, per := d.ints(t.list), d.ints(t.table), i32(sh.Heads/sh.KVHeads)
-	if kernel := d.tensorCores(sh); kernel != "" {
-		d.drv.Launch(kernel, dims, o, lse, q, k, v, list, table, sel.at(), per, sh.Scale, i32(shift), kind)
+	if end := d.tensorCores(sh); end != "" {
+		d.drv.Launch("attention"+end, dims, o, lse, q, k, v, list, table, sel.at(), per, sh.Scale, i32(shift), kind)
 		return
 	}
 	width := sh.ValueDim
@@ -139,13 +139,10 @@ func (d *Device) AttentionGrad(dq, dk, dv, do, o, lse, q, k, v tensor.Buffer, sh
 	d.SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v, sh, seqs, nil)
 }
 
-// keyTile is how many keys a block of the gradient takes.
-const keyTile = 16
-
 // keyTiles lists the keys of a batch and their readers, as attention_grad.cu's
 // KeyTile and KeyReader: those of a sequence are itself and what continues it,
 // in order.
-func keyTiles(seqs *tensor.Seqs) (tiles, readers []int32) {
+func keyTiles(seqs *tensor.Seqs, keyTile int) (tiles, readers []int32) {
 	reads := make([][]int, len(seqs.Start)) // of each sequence's keys
 	var chain []int
 	for i := range seqs.Start {
@@ -177,12 +174,23 @@ func (d *Device) SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v tensor.Buff
 	delta := d.floats(n)
 	d.drv.Launch("attention_delta", driver.Dims{Grid: [3]int{(n + 7) / 8}, Block: [3]int{256}}, delta, in(do), in(o), i32(sh.ValueDim), i32(n))
 
+	bits, words := d.selectionBits(sel, seqs)
+	if end := d.tensorCores(&sh); end != "" {
+		t, dims := batchTiles(seqs, sel, int(per), 64), driver.Dims{Block: [3]int{128}}
+		dims.Grid = [3]int{t.n(), sh.KVHeads}
+		d.drv.Launch("attention_grad_q"+end, dims, out(dq), in(do), in(lse), delta, in(q), in(k), in(v), d.ints(t.list), d.ints(t.table), sel.at(), per, sh.Scale)
+
+		keys, readers := keyTiles(seqs, 32)
+		dims = driver.Dims{Grid: [3]int{len(keys) / 5, sh.KVHeads}, Block: [3]int{64}}
+		d.drv.Launch("attention_grad_kv"+end, dims, out(dk), out(dv), in(do), in(lse), delta, in(q), in(k), in(v), d.ints(keys), d.ints(readers), bits, i32(words), per, sh.Scale)
+		return
+	}
+	const keyTile = 16
 	t := batchTiles(seqs, sel, int(per), queryTile(sh.KeyDim))
 	dims := driver.Dims{Grid: [3]int{t.n(), sh.KVHeads}, Block: [3]int{128}, Shared: 4 * queryTile(sh.KeyDim) * sh.KeyDim}
 	d.drv.Launch("attention_grad_q", dims, out(dq), in(do), in(lse), delta, in(q), in(k), in(v), d.ints(t.list), d.ints(t.table), sel.at(), per, i32(sh.KeyDim), i32(sh.ValueDim), sh.Scale, d.kind())
 
-	keys, readers := keyTiles(seqs)
-	bits, words := d.selectionBits(sel, seqs)
+	keys, readers := keyTiles(seqs, keyTile)
 	dims = driver.Dims{Grid: [3]int{len(keys) / 5, sh.KVHeads}, Block: [3]int{128}, Shared: 4 * keyTile * (sh.KeyDim + sh.ValueDim)}
 	d.drv.Launch("attention_grad_kv", dims, out(dk), out(dv), in(do), in(lse), delta, in(q), in(k), in(v), d.ints(keys), d.ints(readers), bits, i32(words), per, i32(sh.KeyDim), i32(sh.ValueDim), sh.Scale, d.kind())
 }

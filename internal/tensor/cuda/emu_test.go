@@ -26,6 +26,12 @@ func TestDevice(t *testing.T) {
 	}
 }
 
+// The same in bfloat16, with tensor cores, a few rows of logits at a time, blocks
+// shared by two system threads.
 func TestDeviceBF16(t *testing.T) {
-	tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{ChunkBytes: 20000, SlabBytes: slabBytes}), bf16Tolerance)
+	for _, order := range []emu.Order{emu.Forward, emu.Reverse, emu.Scattered} {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order, Threads: 2}), cuda.Options{ChunkBytes: 20000, SlabBytes: slabBytes}), bf16Tolerance)
+		})
+	}
 }

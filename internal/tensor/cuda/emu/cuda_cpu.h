@@ -324,6 +324,7 @@ static constexpr emu::Coordinates threadIdx(0), blockIdx(1), blockDim(2), gridDi
   static const int added_##name = emu::add_kernel(#name, name); \
   static void name(__VA_ARGS__)
 #define GROUSE_SHARED(T, name, n) T* const name = emu::shared_array<T>(__COUNTER__, n)
+#define GROUSE_UNROLL
 #define grouse_dynamic (emu::now->dynamic)
 
 #define __syncthreads() emu::sync_block(__LINE__)

@@ -8,6 +8,7 @@
 #include "attention.cu"
 #include "attention_mma.cu"
 #include "attention_grad.cu"
+#include "attention_grad_mma.cu"
 #include "select.cu"
 #include "indexloss.cu"
 #include "logprob.cu"

@@ -86,6 +86,7 @@ GROUSE_DEVICE void attention_tile(float* o, float* lse, const float* q, const vo
       for (int n = 0; n < VD / 8; n++)
         for (int x = 0; x < 2; x++) acc[n][2 * r + x] *= f;
     }
+    GROUSE_UNROLL
     for (int s = 0; s < 2; s++) {
       u32 p[4];
       for (int x = 0; x < 4; x++) {

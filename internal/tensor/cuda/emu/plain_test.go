@@ -1,0 +1,5 @@
+//go:build emu && !asan
+
+package emu
+
+const sanitized = false
