@@ -198,7 +198,7 @@ GROUSE_DEVICE void grad_kv_tile(float* dk, float* dv, const float* dout, const f
           dp[n][x] = sees ? p * (dp[n][x] - shifts[i]) * scale : 0.f;
         }
       GROUSE_UNROLL
-    for (int s = 0; s < 2; s++) {
+      for (int s = 0; s < 2; s++) {
         u32 a[4], b[2];
         load_sums(a, c, s);
         for (int n = 0; n < VD / 8; n++) {
