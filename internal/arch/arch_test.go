@@ -87,6 +87,10 @@ var only = []struct {
 	{"trainer/grpo", []string{module, module + "/internal/rng"}},
 	{"rollout/sampling", []string{module, module + "/internal/rng", module + "/internal/logprob"}},
 	{"rewards", []string{module}},
+	{"internal/tensor/cuda", []string{module + "/internal/tensor", module + "/internal/tensor/cuda/driver", module + "/internal/logprob", module + "/internal/rng"}},
+	{"internal/tensor/cuda/driver", nil},
+	{"internal/tensor/cuda/kernels", nil},
+	{"internal/tensor/cuda/emu", []string{module + "/internal/tensor/cuda/driver", module + "/internal/tensor/cuda/kernels", "C"}},
 }
 
 // doors says which packages may import a large dependency.

@@ -43,32 +43,43 @@ type Part struct {
 // Plan is the memory of a run by purpose.
 type Plan []Part
 
-// layerFloats is how many numbers the tape keeps of a token in one layer.
-func (s *Shape) layerFloats(experts bool) int64 {
+// layerFloats is how many numbers of a token one layer makes, and how many of them
+// the tape keeps until the backward pass: norms and SwiGLU are computed again.
+func (s *Shape) layerFloats(experts bool) (made, kept int64) {
 	a := &s.Attention
 	q, k, v := a.Heads*a.KeyDim, a.KVHeads*a.KeyDim, a.KVHeads*a.ValueDim
-	n := 4*s.Dim + q + k + v + a.Heads*a.ValueDim + a.Heads + s.Latent // norm, q, k, v, output, sums; residual, norm, residual
+	n := 2*s.Dim + q + k + v + a.Heads*a.ValueDim + a.Heads + s.Latent // two residuals, q, k, v, output, sums
 	if s.HeadNorms {
 		n += q + k
 	}
-	if !experts {
-		return int64(n + 3*s.Hidden)
+	again := 2 * s.Dim // norms
+	if experts {
+		n += s.Experts + s.PerToken + s.PerToken*(2*s.Dim+2*s.ExpertHidden) + s.Dim
+		again += s.PerToken * s.ExpertHidden
+		if s.SharedHidden > 0 {
+			n += 2*s.SharedHidden + s.Dim
+			again += s.SharedHidden
+		}
+	} else {
+		n += 2 * s.Hidden
+		again += s.Hidden
 	}
-	n += s.Experts + s.PerToken + s.PerToken*(2*s.Dim+3*s.ExpertHidden) + s.Dim
-	if s.SharedHidden > 0 {
-		n += 3*s.SharedHidden + s.Dim
-	}
-	return int64(n)
+	return int64(n + again), int64(n)
 }
 
 // activations is how many numbers of a token exist at once, gradients included:
 // in the backward pass those of about one layer.
 func (s *Shape) activations(u *Use) int64 {
-	sparse, dense := s.layerFloats(true), s.layerFloats(false)
-	all := int64(s.ExpertLayers)*sparse + int64(s.Layers-s.ExpertLayers)*dense
-	largest := dense
-	if s.ExpertLayers > 0 {
-		largest = max(largest, sparse)
+	largest, all := int64(0), int64(0)
+	for _, l := range []struct {
+		experts bool
+		n       int
+	}{{true, s.ExpertLayers}, {false, s.Layers - s.ExpertLayers}} {
+		if l.n == 0 {
+			continue
+		}
+		made, kept := s.layerFloats(l.experts)
+		largest, all = max(largest, made), all+int64(l.n)*kept
 	}
 	ends := int64(6 * s.Dim) // embeddings, the last norm, the rows that are judged, their gradients
 	switch {

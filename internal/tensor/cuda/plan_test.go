@@ -33,8 +33,9 @@ func TestPlanCountsBytes(t *testing.T) {
 		"gradients": 4*n + 4*151936*1024,
 		"moments":   8 * n,
 		"reference": 4*n + 2*qwen06.Matrices,
-		// of a token in a layer: 4 x 1024; q, k (twice: before and after their norms), v, output; 16 sums; 3 x 3072
-		"activations": 4096 * 4 * (29*(4*1024+2*2048+2*1024+1024+2048+16+3*3072) + 6*1024) * 9 / 8,
+		// of a token in a layer: two residuals; q, k (before and after their norms), v, output; 16 sums; gate and up;
+		// then one layer's gradients, with two norms and SwiGLU; then what comes before and after the layers
+		"activations": 4096 * 4 * (29*(2*1024+2*2048+2*1024+1024+2048+16+2*3072) + 2*1024 + 3072 + 6*1024) * 9 / 8,
 		"KV cache":    1 << 16 * 28 * 8 * 256 * 2,
 	} {
 		if got := part(p, name); got != want {
@@ -48,7 +49,7 @@ func TestPlanCountsBytes(t *testing.T) {
 			t.Errorf("float32, recomputed: %s: %d bytes, want %d", name, got, want)
 		}
 	}
-	if a, b := part(p, "activations"), part(NewPlan(qwen06, Use{Train: true, MicroBatchTokens: 4096}), "activations"); a > b/5 {
+	if a, b := part(p, "activations"), part(NewPlan(qwen06, Use{Train: true, MicroBatchTokens: 4096}), "activations"); a > b/4 {
 		t.Errorf("recomputing keeps %d bytes of activations, all of them are %d", a, b)
 	}
 	if got := NewPlan(qwen06, Use{}); part(got, "gradients") != 0 || part(got, "KV cache") != 0 || got.Total() < 6*n/2 {
@@ -59,7 +60,7 @@ func TestPlanCountsBytes(t *testing.T) {
 func TestPlanSaysWhatItNeeds(t *testing.T) {
 	u := Use{Train: true, Reference: true, MicroBatchTokens: 4096, KVTokens: 1 << 16}
 	p := NewPlan(qwen06, u)
-	if got, want := p.Explain(139<<30), "needs 36.9 of 139.0 GiB: weights 3.3, gradients 2.8, moments 4.4, reference 3.3, activations 11.5, logits and operands 0.4, KV cache 7.0 GiB"; got != want && !strings.HasPrefix(got, "needs ") {
+	if got, want := p.Explain(139<<30), "needs 30.2 of 139.0 GiB: weights 3.3, gradients 2.8, moments 4.4, reference 3.3, activations 8.9, logits and operands 0.4, KV cache 7.0 GiB"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if err := Fit(qwen06, u, 139<<30); err != nil {

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -170,17 +171,34 @@ T exchange(T v, int from, u32 mask, int line) {
   return out;
 }
 
-// Stacks of a system thread's fibers, kept between launches.
+// The stacks of a block's fibers, kept between launches.
 struct Stacks {
   unsigned char* base;
+  static std::vector<unsigned char*>& kept() {
+    static std::vector<unsigned char*> all;
+    return all;
+  }
+  static std::mutex& mutex() {
+    static std::mutex m;
+    return m;
+  }
   Stacks() {
+    std::lock_guard<std::mutex> lock(mutex());
+    if (!kept().empty()) {
+      base = kept().back();
+      kept().pop_back();
+      return;
+    }
     base = (unsigned char*)mmap(nullptr, stack_bytes * max_threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
       perror("emu: stacks");
       abort();
     }
   }
-  ~Stacks() { munmap(base, stack_bytes * max_threads); }
+  ~Stacks() {
+    std::lock_guard<std::mutex> lock(mutex());
+    kept().push_back(base);
+  }
 };
 
 inline void* start_of(unsigned char* stacks, unsigned i) {
@@ -230,7 +248,7 @@ inline void launch(const char* kernel, dim3 grid, dim3 block, size_t shared, con
   unsigned total = grid.x * grid.y * grid.z;
   std::atomic<unsigned> next{0};
   auto work = [&] {
-    static thread_local Stacks stacks;
+    Stacks stacks;
     Block b;
     b.kernel = kernel;
     b.block = block;

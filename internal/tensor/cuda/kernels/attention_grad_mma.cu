@@ -188,7 +188,9 @@ GROUSE_DEVICE void grad_kv_tile(float* dk, float* dv, const float* dout, const f
           mma_bf16(dp[n], a, fragment);
         }
       }
+      GROUSE_UNROLL
       for (int n = 0; n < 4; n++)
+        GROUSE_UNROLL
         for (int x = 0; x < 4; x++) {
           int key = i0 + g + 8 * (x >> 1), i = n * 8 + pair + (x & 1), j = j0 + i, row = reader.row + j / per, position = t.position + key;
           bool sees = i < m && key < t.n && position <= reader.position + j / per;
