@@ -18,6 +18,8 @@ type memory struct {
 	bf16  bool
 	half  driver.Ptr // bfloat16 copy of a weight, 0: none
 	fresh bool       // half is up to date
+	id    uint64     // of all memories of the device
+	wrote uint64     // how often it was written: with id, what its numbers are
 	owned []runtime.Cleanup
 }
 
@@ -51,8 +53,10 @@ func out(b tensor.Buffer) driver.Ptr {
 	if b == nil {
 		return 0
 	}
-	b.(*buffer).fresh = false
-	return b.(*buffer).at
+	m := b.(*buffer).memory
+	m.fresh = false
+	m.wrote++
+	return m.at
 }
 
 // take returns memory. If there is none it asks the garbage collector for what
@@ -76,7 +80,8 @@ func takeFor[T any](d *Device, owner *T, bytes int64) (driver.Ptr, runtime.Clean
 }
 
 func (d *Device) newBuffer(n, size int) *buffer {
-	m := &memory{cap: n, bf16: size == 2, owned: make([]runtime.Cleanup, 1)}
+	d.memories++
+	m := &memory{id: d.memories, cap: n, bf16: size == 2, owned: make([]runtime.Cleanup, 1)}
 	m.at, m.owned[0] = takeFor(d, m, int64(n)*int64(size))
 	d.drv.Clear(m.at, int64(n)*int64(size))
 	return &buffer{m, n}

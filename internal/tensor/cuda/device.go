@@ -27,6 +27,10 @@ type Device struct {
 	tmp   scratch
 	ropes map[*tensor.RopeTable]*ropeTable
 	stale staleMemory
+
+	memories uint64 // made so far
+	rounded  [2]operand
+	next     int // of rounded, the one to be replaced
 }
 
 var _ tensor.Device = (*Device)(nil)

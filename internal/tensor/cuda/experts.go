@@ -37,7 +37,7 @@ func eachExpert(offsets []int, fn func(e, at, rows int)) {
 // GroupedLinear multiplies each expert's rows.
 func (d *Device) GroupedLinear(y, x tensor.Buffer, w []tensor.Buffer, offsets []int, outs, ins int) {
 	defer d.begin()()
-	xs := d.operand(in(x), offsets[len(offsets)-1], ins)
+	xs := d.operand(x, offsets[len(offsets)-1], ins)
 	eachExpert(offsets, func(e, at, rows int) {
 		d.mulForward(out(y)+driver.Ptr(4*at*outs), row(xs, at), d.weight(w[e], ins), rows, outs, ins)
 	})
@@ -46,7 +46,7 @@ func (d *Device) GroupedLinear(y, x tensor.Buffer, w []tensor.Buffer, offsets []
 // GroupedLinearGradInput adds dy w of each expert.
 func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer, offsets []int, outs, ins int) {
 	defer d.begin()()
-	ys := d.operand(in(dy), offsets[len(offsets)-1], outs)
+	ys := d.operand(dy, offsets[len(offsets)-1], outs)
 	eachExpert(offsets, func(e, at, rows int) {
 		d.mulGradInput(out(dx)+driver.Ptr(4*at*ins), row(ys, at), d.weight(w[e], ins), rows, outs, ins)
 	})
@@ -56,7 +56,7 @@ func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer,
 func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer, offsets []int, outs, ins int) {
 	defer d.begin()()
 	n := offsets[len(offsets)-1]
-	ys, xs := d.operand(in(dy), n, outs), d.operand(in(x), n, ins)
+	ys, xs := d.operand(dy, n, outs), d.operand(x, n, ins)
 	eachExpert(offsets, func(e, at, rows int) {
 		d.mulGradWeight(out(dw[e]), row(ys, at), row(xs, at), rows, outs, ins)
 	})

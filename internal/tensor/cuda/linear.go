@@ -5,14 +5,50 @@ import (
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 )
 
-// operand returns activations x [rows, cols] as a product wants them: rounded to
-// bfloat16 in temporary memory, or as they are.
-func (d *Device) operand(x driver.Ptr, rows, cols int) driver.Matrix {
+// operand is a buffer's numbers rounded to bfloat16.
+type operand struct {
+	id, wrote uint64 // of the memory
+	n         int    // numbers
+	at        driver.Ptr
+	room      int
+}
+
+// operand returns activations x [rows, cols] as a product wants them. The last two
+// that were rounded are kept: queries, keys and values are made from one x, and
+// both gradients of a layer from one dy.
+func (d *Device) operand(x tensor.Buffer, rows, cols int) driver.Matrix {
+	b, n := x.(*buffer), rows*cols
 	if d.opts.Float32 {
-		return driver.Matrix{Data: x, Stride: cols}
+		return f32(b.at, cols)
 	}
+	for _, o := range d.rounded {
+		if o.id == b.id && o.wrote == b.wrote && o.n == n {
+			return driver.Matrix{Data: o.at, Type: driver.BF16, Stride: cols}
+		}
+	}
+	o := &d.rounded[d.next]
+	d.next = (d.next + 1) % len(d.rounded)
+	if o.room < n {
+		if o.room > 0 {
+			d.arena.free(o.at)
+		}
+		*o = operand{}
+		o.at, o.room = d.take(2*int64(n)), n
+	}
+	o.id, o.wrote, o.n = b.id, b.wrote, n
+	return d.round(o.at, b.at, rows, cols)
+}
+
+// temporary is operand for memory of this operation.
+func (d *Device) temporary(x driver.Ptr, rows, cols int) driver.Matrix {
+	if d.opts.Float32 {
+		return f32(x, cols)
+	}
+	return d.round(d.halves(rows*cols), x, rows, cols)
+}
+
+func (d *Device) round(half, x driver.Ptr, rows, cols int) driver.Matrix {
 	n := rows * cols
-	half := d.halves(n)
 	d.each("cast_to_bf16", n, half, x, int64(n))
 	return driver.Matrix{Data: half, Type: driver.BF16, Stride: cols}
 }
@@ -70,7 +106,7 @@ func (d *Device) mulGradWeight(dw driver.Ptr, dy, x driver.Matrix, rows, out, in
 // Linear is a product with a weight.
 func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, outs, ins int) {
 	defer d.begin()()
-	d.mulForward(out(y), d.operand(in(x), rows, ins), d.weight(w, ins), rows, outs, ins)
+	d.mulForward(out(y), d.operand(x, rows, ins), d.weight(w, ins), rows, outs, ins)
 	if bias != nil {
 		d.each("add_bias", rows*outs, out(y), in(bias), int64(rows*outs), i32(outs))
 	}
@@ -79,13 +115,13 @@ func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, outs, ins int) {
 // LinearGradInput adds dy w.
 func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, outs, ins int) {
 	defer d.begin()()
-	d.mulGradInput(out(dx), d.operand(in(dy), rows, outs), d.weight(w, ins), rows, outs, ins)
+	d.mulGradInput(out(dx), d.operand(dy, rows, outs), d.weight(w, ins), rows, outs, ins)
 }
 
 // LinearGradWeight adds dyᵀ x, and the sum of dy's rows.
 func (d *Device) LinearGradWeight(dw, dbias, dy, x tensor.Buffer, rows, outs, ins int) {
 	defer d.begin()()
-	d.mulGradWeight(out(dw), d.operand(in(dy), rows, outs), d.operand(in(x), rows, ins), rows, outs, ins)
+	d.mulGradWeight(out(dw), d.operand(dy, rows, outs), d.operand(x, rows, ins), rows, outs, ins)
 	if dbias != nil {
 		d.sumColumns(out(dbias), in(dy), rows, outs)
 	}

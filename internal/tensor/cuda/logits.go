@@ -20,7 +20,7 @@ func (d *Device) Logits(h, w tensor.Buffer, rows, dim, vocab int, temperature fl
 	if temperature > 0 {
 		scale = 1 / temperature
 	}
-	x, weight := d.operand(in(h), rows, dim), d.weight(w, dim)
+	x, weight := d.operand(h, rows, dim), d.weight(w, dim)
 	chunk, blocks := min(rows, max(1, d.vocabRows(vocab)/2)), logprob.NumBlocks(vocab)
 	z, exps, sums := d.floats(chunk*vocab), d.floats(chunk*vocab), d.floats(3*chunk*blocks)
 	logits, masses, hostSums := make([]float32, chunk*vocab), make([]float32, chunk*vocab), make([]float32, 3*chunk*blocks)

@@ -25,7 +25,7 @@ func (d *Device) Logprob(lp []float32, lse []float64, h, w tensor.Buffer, t *ten
 	if rows == 0 {
 		return
 	}
-	x, weight, blocks := d.operand(in(h), rows, dim), d.weight(w, dim), logprob.NumBlocks(vocab)
+	x, weight, blocks := d.operand(h, rows, dim), d.weight(w, dim), logprob.NumBlocks(vocab)
 	chunk := min(rows, d.vocabRows(vocab))
 	z, sums, logits := d.floats(chunk*vocab), d.floats(3*rows*blocks), d.floats(rows)
 	ids, kept := d.ints(t.IDs[:rows]), d.upKept(keptSets(t, rows))
@@ -91,10 +91,15 @@ func (d *Device) LogprobGrad(dh, dw tensor.Buffer, coef []float32, lse []float64
 	if n == 0 {
 		return
 	}
-	hs, dx := in(h), out(dh)
-	if n < rows {
-		hs, dx = d.floats(n*dim), d.floats(n*dim)
+	dx := out(dh)
+	var x driver.Matrix
+	if n == rows {
+		x = d.operand(h, n, dim)
+	} else {
+		hs := d.floats(n * dim)
+		dx = d.floats(n * dim)
 		d.gather(hs, in(h), live, dim)
+		x = d.temporary(hs, n, dim)
 		d.drv.Clear(dx, 4*int64(n)*int64(dim))
 		t = &tensor.Targets{IDs: pick(t.IDs, live), Kept: pick(t.Kept, live), Temperature: t.Temperature}
 	}
@@ -102,7 +107,7 @@ func (d *Device) LogprobGrad(dh, dw tensor.Buffer, coef []float32, lse []float64
 	for i, r := range live {
 		sums[i] = float32(lse[r])
 	}
-	x, weight := d.operand(hs, n, dim), d.weight(w, dim)
+	weight := d.weight(w, dim)
 	lses, coefs, ids, kept := d.upload(sums), d.upload(pick(coef, live)), d.ints(t.IDs[:n]), d.upKept(keptSets(t, n))
 	chunk := min(n, d.vocabRows(vocab))
 	z := d.floats(chunk * vocab)

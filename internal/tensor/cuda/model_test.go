@@ -274,7 +274,7 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half}})
 		planned := int64(0)
 		for _, p := range plan {
-			if p.Name != "logits and operands" { // temporaries
+			if p.Name != "logits and operands" { // temporaries, for the most part
 				planned += p.Bytes
 			}
 		}

@@ -129,7 +129,7 @@ func NewPlan(s Shape, u Use) Plan {
 	operands := int64(0)
 	if !u.Options.Float32 {
 		chunk += chunk / 2
-		operands = 2 * tokens * int64(max(s.Hidden, s.PerToken*max(s.ExpertHidden, s.Dim), s.Attention.Heads*s.Attention.KeyDim)+s.Dim)
+		operands = 2 * 2 * tokens * int64(max(s.Hidden, s.PerToken*max(s.ExpertHidden, s.Dim), s.Attention.Heads*s.Attention.KeyDim)) // two that are kept
 	}
 	add("logits and operands", chunk+operands)
 	size := int64(2)

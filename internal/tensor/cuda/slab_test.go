@@ -2,4 +2,4 @@
 
 package cuda_test
 
-const slabBytes = 0
+const slabBytes = 8 << 20

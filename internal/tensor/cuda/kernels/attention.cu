@@ -119,9 +119,15 @@ GROUSE_KERNEL(attention, float* o, float* lse, const float* q, const void* k, co
 
 // Stores rows of keys or values [n, width] at rows of a cache's layer.
 GROUSE_KERNEL(cache_write, float* cache, const float* x, const i32* rows, i64 n, i32 width) {
-  GRID_LOOP(i, n) cache[(i64)rows[i / width] * width + i % width] = x[i];
+  GRID_LOOP(i, n) {
+    i64 row = quotient(i, width);
+    cache[rows[row] * (i64)width + i - row * width] = x[i];
+  }
 }
 
 GROUSE_KERNEL(cache_write_bf16, u16* cache, const float* x, const i32* rows, i64 n, i32 width) {
-  GRID_LOOP(i, n) cache[(i64)rows[i / width] * width + i % width] = narrow(x[i]);
+  GRID_LOOP(i, n) {
+    i64 row = quotient(i, width);
+    cache[rows[row] * (i64)width + i - row * width] = narrow(x[i]);
+  }
 }

@@ -16,7 +16,7 @@ GROUSE_KERNEL(add_vectors, float* y, const float* a, const float* b, i64 n) {
 
 // y [rows, out] += b [out]
 GROUSE_KERNEL(add_bias, float* y, const float* b, i64 n, i32 out) {
-  GRID_LOOP(i, n) y[i] += b[i % out];
+  GRID_LOOP(i, n) y[i] += b[i - quotient(i, out) * out];
 }
 
 GROUSE_DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }

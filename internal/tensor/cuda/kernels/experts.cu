@@ -125,8 +125,8 @@ GROUSE_KERNEL(route_grad, float* dz, const float* dgates, const float* z, const 
 // y[t] = sum_j gates[t, j] x[slots[t k + j]], n = rows dim.
 GROUSE_KERNEL(combine_slots, float* y, const float* x, const float* gates, const i32* slots, i32 k, i32 dim, i64 n) {
   GRID_LOOP(i, n) {
-    i64 t = i / dim;
-    int c = i % dim;
+    i64 t = quotient(i, dim);
+    int c = i - t * dim;
     float sum = 0;
     for (int j = 0; j < k; j++) sum += gates[t * k + j] * x[(i64)slots[t * k + j] * dim + c];
     y[i] = sum;
@@ -151,8 +151,8 @@ GROUSE_KERNEL(combine_grad, float* dx, float* dgates, const float* dy, const flo
 // dx[t] += sum_j dy[slots[t k + j]], n = rows dim.
 GROUSE_KERNEL(dispatch_grad, float* dx, const float* dy, const i32* slots, i32 k, i32 dim, i64 n) {
   GRID_LOOP(i, n) {
-    i64 t = i / dim;
-    int c = i % dim;
+    i64 t = quotient(i, dim);
+    int c = i - t * dim;
     float sum = dx[i];
     for (int j = 0; j < k; j++) sum += dy[(i64)slots[t * k + j] * dim + c];
     dx[i] = sum;

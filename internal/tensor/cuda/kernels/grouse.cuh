@@ -82,3 +82,6 @@ GROUSE_DEVICE float block_max(float v, float* red) {
 // The elements that a thread of a one-dimensional grid goes through.
 #define GRID_LOOP(i, n) \
   for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (i64)gridDim.x * blockDim.x)
+
+// i / d for i >= 0: 64-bit division is slow, and few arrays need it.
+GROUSE_DEVICE i64 quotient(i64 i, i32 d) { return i >> 32 ? i / d : (i64)((u32)i / (u32)d); }

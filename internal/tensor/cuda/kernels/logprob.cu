@@ -39,10 +39,10 @@ GROUSE_KERNEL(target_logits, float* out, const float* z, const i32* ids, i64 n, 
 // over the logits. n = rows vocab.
 GROUSE_KERNEL(vocab_grad, float* z, u16* half, const float* lse, const float* coef, const i32* ids, float scale, i64 n, i32 vocab) {
   GRID_LOOP(i, n) {
-    i64 row = i / vocab;
+    i64 row = quotient(i, vocab);
     float k = coef[row] * scale;
     float d = -k * expf(z[i] * scale - lse[row]);
-    if (i % vocab == ids[row]) d += k;
+    if (i - row * vocab == ids[row]) d += k;
     if (half) half[i] = narrow(d);
     else z[i] = d;
   }

@@ -3,7 +3,10 @@
 
 // y[i] = x[rows[i]]: embedding, gather.
 GROUSE_KERNEL(gather_rows, float* y, const float* x, const i32* rows, i64 n, i32 dim) {
-  GRID_LOOP(i, n) y[i] = x[(i64)rows[i / dim] * dim + i % dim];
+  GRID_LOOP(i, n) {
+    i64 row = quotient(i, dim);
+    y[i] = x[rows[row] * (i64)dim + i - row * dim];
+  }
 }
 
 // x[target[b]] += sum of scale[j] dy[source[j]] over j = offsets[b]..offsets[b+1]-1,
@@ -24,9 +27,8 @@ GROUSE_KERNEL(scatter_rows, float* x, const float* dy, const i32* target, const 
 // y's head h, columns y_at.. = x's head h mod x_heads, columns x_at..
 GROUSE_KERNEL(copy_heads, float* y, const float* x, i32 y_heads, i32 y_width, i32 y_at, i32 x_heads, i32 x_width, i32 x_at, i32 columns, i64 n) {
   GRID_LOOP(i, n) {
-    int c = i % columns;
-    i64 j = i / columns, row = j / y_heads;
-    int h = j % y_heads;
+    i64 j = quotient(i, columns), row = quotient(j, y_heads);
+    int c = i - j * columns, h = j - row * y_heads;
     y[(row * y_heads + h) * y_width + y_at + c] = x[(row * x_heads + h % x_heads) * x_width + x_at + c];
   }
 }
@@ -34,11 +36,11 @@ GROUSE_KERNEL(copy_heads, float* y, const float* x, i32 y_heads, i32 y_width, i3
 // The gradient: each column of x's heads adds up the heads of y that it went to.
 GROUSE_KERNEL(copy_heads_grad, float* dx, const float* dy, i32 y_heads, i32 y_width, i32 y_at, i32 x_heads, i32 x_width, i32 x_at, i32 columns, i64 n) {
   GRID_LOOP(i, n) {
-    int c = i % columns;
-    i64 j = i / columns, row = j / x_heads;
+    i64 j = quotient(i, columns), row = quotient(j, x_heads);
+    int c = i - j * columns;
     float* out = dx + j * x_width + x_at + c;
     float sum = *out;
-    for (int h = j % x_heads; h < y_heads; h += x_heads) sum += dy[(row * y_heads + h) * y_width + y_at + c];
+    for (int h = j - row * x_heads; h < y_heads; h += x_heads) sum += dy[(row * y_heads + h) * y_width + y_at + c];
     *out = sum;
   }
 }
@@ -47,8 +49,8 @@ GROUSE_KERNEL(copy_heads_grad, float* dx, const float* dy, i32 y_heads, i32 y_wi
 // heads half pairs; sign -1 rotates back.
 GROUSE_KERNEL(rotate_heads, float* x, const float* cosines, const float* sines, const i32* positions, i32 heads, i32 width, i32 offset, i32 half, i32 interleaved, float sign, i64 n) {
   GRID_LOOP(i, n) {
-    int k = i % half;
-    i64 head = i / half, row = head / heads;
+    i64 head = quotient(i, half), row = quotient(head, heads);
+    int k = i - head * half;
     i64 angle = (i64)positions[row] * half + k;
     float c = cosines[angle], s = sines[angle] * sign;
     float* p = x + head * width + offset;
