@@ -20,11 +20,15 @@
 //   - Activations lie in memory as float32: sums along the residual stream and
 //     norms keep their digits, at twice the memory traffic of bfloat16. Operands of
 //     products are rounded to bfloat16 on the way in, sums and results are float32.
-//   - Attention rounds queries, keys and values to bfloat16 when it reads them;
-//     scores, probabilities and sums are float32. A cache holds keys and values as
-//     bfloat16: the same numbers, so the engine sees what the trainer sees.
-//   - Routers, indexers' losses, norms, softmax and log-probabilities are float32,
-//     their long sums float64.
+//   - Attention rounds queries, keys and values to bfloat16 when it reads them. With
+//     heads of 64, 128 or 192/128 numbers it runs on tensor cores, and rounds
+//     probabilities and their gradients too where they are operands; sums are
+//     float32. Other heads, and latent attention in the absorbed form, take slower
+//     kernels. A cache holds keys and values as bfloat16: the same numbers, so the
+//     engine sees what the trainer sees.
+//   - Logits are float32 from bfloat16 operands, their gradients bfloat16 operands.
+//     Norms, routing, softmax and log-probabilities are float32; sums over a row of
+//     the vocabulary, over blocks of squares and of the indexers' loss are float64.
 //
 // # Determinism
 //
@@ -33,13 +37,19 @@
 // rows that were looked up several times are sorted first. So a run repeats bit
 // for bit on one machine with one driver and one cuBLAS. A row's result in
 // attention does not depend on the batch; whether it does in a product is the
-// driver's affair.
+// driver's affair: where it does not, as in the emulation, engine and trainer agree
+// bit for bit.
 //
 // # Memory
 //
 // Buffers come from slabs (arena); an operation's temporaries from a second area
-// that begins anew with each operation: the stream keeps them apart. NewPlan says
-// what a run will need before it starts.
+// that begins anew with each operation: the stream keeps them apart. Buffers that
+// nobody frees come back when the garbage collector finds them, at the latest when
+// memory runs out. NewPlan says what a run will need before it starts.
+//
+// Not there yet: grouped products in one call, weights without float32 masters,
+// decoding recorded as a graph (lists are uploaded in each operation), split
+// reductions for decoding long contexts.
 //
 // # Errors
 //
