@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"unsafe"
+	"weak"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
@@ -25,7 +26,7 @@ type Device struct {
 	mu    sync.Mutex
 	arena *arena
 	tmp   scratch
-	ropes map[*tensor.RopeTable]*ropeTable
+	ropes map[weak.Pointer[tensor.RopeTable]]*ropeTable
 	stale staleMemory
 
 	memories uint64 // made so far
@@ -43,7 +44,7 @@ func New(drv driver.Driver, opts Options) *Device {
 	if opts.ChunkBytes == 0 {
 		opts.ChunkBytes = defaultChunk
 	}
-	d := &Device{drv: drv, opts: opts, ropes: map[*tensor.RopeTable]*ropeTable{}}
+	d := &Device{drv: drv, opts: opts, ropes: map[weak.Pointer[tensor.RopeTable]]*ropeTable{}}
 	d.arena = newArena(opts.SlabBytes, drv.Alloc, func(p driver.Ptr) { check(drv.Sync()); drv.Free(p) })
 	return d
 }

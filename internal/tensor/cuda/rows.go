@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"weak"
+
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 )
@@ -113,10 +115,18 @@ func (d *Device) Rope(x tensor.Buffer, t *tensor.RopeTable, pos []int32, rows, h
 		last = max(last, p)
 	}
 	t.Extend(int(last) + 1)
-	c := d.ropes[t]
+	key := weak.Make(t)
+	c := d.ropes[key]
 	if c == nil {
+		for k, old := range d.ropes { // of models that are gone
+			if k.Value() == nil {
+				d.arena.free(old.cos)
+				d.arena.free(old.sin)
+				delete(d.ropes, k)
+			}
+		}
 		c = &ropeTable{}
-		d.ropes[t] = c
+		d.ropes[key] = c
 	}
 	if c.n < len(t.Cos) {
 		if c.n > 0 {
