@@ -60,7 +60,11 @@ func near(t *testing.T, what string, got, want []float32, tolerance float64) {
 		if got[i] == w { // infinities
 			continue
 		}
-		if d := math.Abs(float64(got[i]) - float64(w)); !(d <= worst) {
+		d := math.Abs(float64(got[i]) - float64(w))
+		if math.IsNaN(d) {
+			t.Fatalf("%s: element %d of %d: got %v, want %v", what, i, len(want), got[i], w)
+		}
+		if d > worst {
 			worst, at = d, i
 		}
 	}
