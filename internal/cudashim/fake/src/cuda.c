@@ -13,6 +13,7 @@ enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DE
   NO_BINARY = 209, INVALID_PTX = 218, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER; // of the tables below
+static int broken; // an error of a kernel stays until the context goes, as on a GPU
 
 void fake_log(const char *format, ...) {
   const char *path = getenv("FAKE_CUDA_LOG");
@@ -69,7 +70,7 @@ static __thread int current;
     TRY(name);                                  \
     if (broken) return broken;                  \
   } while (0)
-static int broken; // an error of a kernel stays, as on a GPU
+
 
 int cuInit(unsigned flags) { TRY("cuInit"); return env("FAKE_CUDA_DEVICES", 1) ? OK : NO_DEVICE; }
 int cuDriverGetVersion(int *v) { *v = env("FAKE_CUDA_VERSION", 12040); return OK; }
@@ -90,7 +91,7 @@ int cuDeviceGetAttribute(int *v, int attribute, int d) {
   return INVALID_VALUE;
 }
 int cuDevicePrimaryCtxRetain(void **ctx, int d) { TRY("cuDevicePrimaryCtxRetain"); fake_log("retain %d", d); *ctx = (void *)(uintptr_t)(d + 1); return OK; }
-int cuDevicePrimaryCtxRelease_v2(int d) { fake_log("release %d", d); return OK; }
+int cuDevicePrimaryCtxRelease_v2(int d) { fake_log("release %d", d); broken = OK; return OK; }
 int cuCtxSetCurrent(void *ctx) { current = (int)(uintptr_t)ctx; return OK; }
 
 // Memory.
@@ -278,7 +279,7 @@ int cuModuleLoadData(struct module **m, const char *image) {
     const char *end = strchr(at, ')');
     while (end && (at = strstr(at, ".param .")) && at < end) {
       at += 9;
-      k->bytes[k->params++] = atoi(at) / 8;
+      k->bytes[k->params++] = atoi(at) / 8; // past the letter of .u64, .f32
     }
     if (!(at = end)) return INVALID_PTX;
     k->next = (*m)->kernels;

@@ -32,7 +32,8 @@ type Device struct {
 	calls chan func() // what the device's thread does, in order
 	gone  chan struct{}
 
-	within bool // in Capture; of the caller's goroutine
+	within bool // in Capture; these are of the caller's goroutine
+	closed bool
 
 	// The rest belongs to the thread.
 	opts      Options
@@ -267,8 +268,13 @@ func (d *Device) With(what string, f func(stream unsafe.Pointer) error) {
 	d.do(what, func() error { return f(rawStream(d.stream)) })
 }
 
-// Close gives everything back and returns the first error.
+// Close gives everything back and returns the first error. Nothing but Close may be
+// called after it.
 func (d *Device) Close() (err error) {
+	if d.closed {
+		return d.err
+	}
+	d.closed = true
 	d.wait(func() {
 		if d.stream != cu.NoStream {
 			d.settled("Close")
@@ -296,5 +302,6 @@ func (d *Device) Close() (err error) {
 	})
 	close(d.calls)
 	<-d.gone
+	d.err = err
 	return err
 }
