@@ -14,6 +14,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
 	"github.com/grouse-rl/grouse/rollout/engine"
 	"github.com/grouse-rl/grouse/trainer"
 )
@@ -145,7 +146,7 @@ func (c *benchGenerateCmd) Run(a *app) error {
 		reqs[i] = engine.Request{Prompt: randomIDs(p.Model.Config.VocabSize, c.Prompt, uint32(i)), N: 1, MaxTokens: c.New,
 			Sampling: grouse.Sampling{Temperature: 1, TopP: 1}, Key: rng.NewKey(rng.Eval, "bench", 0), Candidate: uint32(i)}
 	}
-	e := engine.New(device(), engine.Options{MaxKVTokens: cacheTokens(reqs)})
+	e := engine.New(devices.Beside(p.Model.Device()), engine.Options{MaxKVTokens: cacheTokens(reqs)})
 	defer e.Close()
 	e.SetPolicy(p.Model, 0)
 	seconds, err := repeats(c.Repeat, func() error {
@@ -242,6 +243,9 @@ func (c *benchMatmulCmd) Run(a *app) error {
 	}
 	if err := positive("repeat", c.Repeat); err != nil {
 		return err
+	}
+	if a.backend != devices.CPU {
+		return grouse.Errorf(grouse.Invalid, "bench matmul measures the processor").WithFix("leave --device out; `bench train` and `bench generate` measure a GPU")
 	}
 	n := c.Size
 	d := cpu.New(0)

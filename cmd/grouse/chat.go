@@ -9,6 +9,7 @@ import (
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/chat"
 	"github.com/grouse-rl/grouse/internal/rng"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
 	"github.com/grouse-rl/grouse/rollout/engine"
 )
 
@@ -27,7 +28,7 @@ func (c *chatCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	e := engine.New(device(), engine.Options{})
+	e := engine.New(devices.Beside(p.Model.Device()), engine.Options{})
 	defer e.Close()
 	e.SetPolicy(p.Model, 0)
 	fmt.Fprintf(a.stderr, "%s, %s. An empty line or Ctrl-D ends.\n", c.Model, p.Model.Config)

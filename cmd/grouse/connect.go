@@ -180,7 +180,7 @@ func (f *serverFlags) secure(o *client.Options) error {
 
 // host makes the workers of this process.
 func (s *servers) host(a *app, listen func(activities.Event)) *worker.Host {
-	return worker.New(worker.Options{Home: a.home, Temporal: s.temporal, Bus: s.bus, Rewards: worker.Rewards(a.home, s.temporal), Share: s.own == nil, Listen: listen})
+	return worker.New(worker.Options{Home: a.home, Temporal: s.temporal, Bus: s.bus, Device: a.backend, Rewards: worker.Rewards(a.home, s.temporal), Share: s.own == nil, Listen: listen})
 }
 
 // quiet sends the SDK's log to a file: the terminal belongs to the run.

@@ -13,6 +13,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/gguf"
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/safetensors"
+	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 	"github.com/grouse-rl/grouse/internal/worker"
 	"github.com/grouse-rl/grouse/trainer/checkpoint"
 )
@@ -49,7 +50,7 @@ func (c *exportCmd) Run(a *app) error {
 		err = exportFolder(c.Out, func(dir string) error { return copyModel(dir, at.Path) })
 	default:
 		var p *worker.Policy
-		if p, err = worker.OpenWeights(device(), at.Path, ""); err != nil {
+		if p, err = worker.OpenWeights(cpu.New(0), at.Path, ""); err != nil {
 			return err
 		}
 		if c.Format == "hf" {

@@ -29,7 +29,8 @@ const (
 )
 
 type cli struct {
-	Home string `help:"Folder of all state." env:"GROUSE_HOME" default:"~/.grouse" type:"path" placeholder:"DIR"`
+	Home   string `help:"Folder of all state." env:"GROUSE_HOME" default:"~/.grouse" type:"path" placeholder:"DIR"`
+	Device string `help:"What computes where no recipe says it: cpu or cuda." enum:"cpu,cuda" env:"GROUSE_DEVICE" default:"cpu"`
 
 	Run    runCmd    `cmd:"" help:"Train: a built-in recipe by name, or a recipe file."`
 	Resume resumeCmd `cmd:"" help:"Go on with a run that was stopped, paused or killed."`
@@ -66,10 +67,11 @@ type cli struct {
 
 // app is what commands need of the outside.
 type app struct {
-	ctx    context.Context
-	home   string
-	stdout io.Writer
-	stderr io.Writer
+	ctx     context.Context
+	home    string
+	backend string // --device
+	stdout  io.Writer
+	stderr  io.Writer
 }
 
 func main() {
@@ -105,7 +107,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	a := &app{ctx: ctx, home: c.Home, stdout: stdout, stderr: stderr}
+	a := &app{ctx: ctx, home: c.Home, backend: c.Device, stdout: stdout, stderr: stderr}
 	if err := k.Run(a); err != nil {
 		return a.fail(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/tensor"
-	"github.com/grouse-rl/grouse/internal/tensor/cpu"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
 	"github.com/grouse-rl/grouse/internal/worker"
 	"github.com/grouse-rl/grouse/rollout/engine"
 )
@@ -25,7 +25,11 @@ func openModel(a *app, name, template string, needTokenizer bool) (*worker.Polic
 	if template == "" && at.Run != nil {
 		template = at.Run.Spec.Model.ChatTemplate
 	}
-	if dev := device(); needTokenizer {
+	dev, err := a.device()
+	if err != nil {
+		return nil, nil, err
+	}
+	if needTokenizer {
 		p, err = worker.Open(dev, at.Path, template)
 	} else {
 		p, err = worker.OpenWeights(dev, at.Path, template)
@@ -44,7 +48,8 @@ func locate(a *app, name string) (*worker.Located, error) {
 	return at, nil
 }
 
-func device() tensor.Device { return cpu.New(0) }
+// device opens what --device names.
+func (a *app) device() (tensor.Device, error) { return devices.Open(a.backend, 0) }
 
 // samplingFlags are how tokens are drawn. What is not given is the base's.
 type samplingFlags struct {
@@ -91,7 +96,7 @@ const inFlight = 1024
 func generateInOrder(ctx context.Context, p *worker.Policy, reqs []engine.Request, each func(i int, out []grouse.Rollout) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	e := engine.New(device(), engine.Options{MaxKVTokens: cacheTokens(reqs)})
+	e := engine.New(devices.Beside(p.Model.Device()), engine.Options{MaxKVTokens: cacheTokens(reqs)})
 	defer e.Close()
 	e.SetPolicy(p.Model, 0)
 	type result struct {

@@ -44,7 +44,11 @@ func (c *replayCmd) Run(a *app) error {
 	defer cancel()
 	began, told := time.Now(), time.Now()
 	var b *bar
-	out, err := worker.Replay(ctx, device(), r, worker.ReplayOptions{Home: a.home, Scratch: scratch, To: c.To, Each: func(d activities.Replayed) {
+	dev, err := worker.OpenDevice(&r.Spec, 0)
+	if err != nil {
+		return err
+	}
+	out, err := worker.Replay(ctx, dev, r, worker.ReplayOptions{Home: a.home, Scratch: scratch, To: c.To, Each: func(d activities.Replayed) {
 		if b == nil {
 			b = newBar(a, c.JSON, "replay", int64(d.Of))
 		}

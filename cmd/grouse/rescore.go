@@ -64,7 +64,11 @@ func (c *rescoreCmd) Run(a *app) error {
 		o.Rewards = append(o.Rewards, spec)
 	}
 	var table comparison
-	err = worker.Rescore(a.ctx, device(), r, worker.Rewards(a.home, nil), o, func(g worker.Rescored) error {
+	dev, err := worker.OpenDevice(&r.Spec, 0)
+	if err != nil {
+		return err
+	}
+	err = worker.Rescore(a.ctx, dev, r, worker.Rewards(a.home, nil), o, func(g worker.Rescored) error {
 		for i, rollout := range g.Group.Rollouts {
 			line := rescoreLine{Stage: g.Stage, Step: g.Step, Row: g.Group.Prompt.RowID, Sample: i, Before: g.Before[i].Reward, After: g.After[i].Reward,
 				Error: g.After[i].Failure, Parts: g.After[i].Parts, Completion: rollout.Text}

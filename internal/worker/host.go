@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/ledger"
 	"github.com/grouse-rl/grouse/internal/natsbus"
 	"github.com/grouse-rl/grouse/internal/tensor"
-	"github.com/grouse-rl/grouse/internal/tensor/cpu"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
 	"github.com/grouse-rl/grouse/rewards"
 	"github.com/grouse-rl/grouse/workflows"
 )
@@ -29,7 +30,10 @@ type Options struct {
 	Temporal client.Client
 	Bus      *natsbus.Bus
 	Rewards  *rewards.Registry
-	Threads  int // of each device; 0: all cores
+	Threads  int // of each processor device; 0: all cores
+	// Device computes with weights that are fetched from the bus; empty: cpu. A
+	// trainer's is its recipe's.
+	Device string
 	// Share puts every version of the weights on the bus, and fetches from there
 	// what no trainer of this process has: rollout workers may then be elsewhere.
 	Share bool
@@ -55,12 +59,14 @@ func New(o Options) *Host {
 	if o.Share {
 		h.weights = &weights{bus: o.Bus, dev: h.device}
 	}
-	h.sampler = &sampler{dev: h.device, policies: policies{&h.store, h.weights}}
+	h.sampler = &sampler{policies: policies{&h.store, h.weights}}
 	h.scorer = &scorer{registry: o.Rewards, home: o.Home, parallel: 4}
 	return h
 }
 
-func (h *Host) device() tensor.Device { return cpu.New(h.opts.Threads) }
+func (h *Host) device() (tensor.Device, error) {
+	return devices.Open(cmp.Or(h.opts.Device, devices.CPU), h.opts.Threads)
+}
 
 // Roles of a host.
 const (
@@ -179,7 +185,12 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLearner(h.device(), r.Spec, dir, r.Base, h.opts.Home, &h.store)
+	dev, err := OpenDevice(&r.Spec, h.opts.Threads)
+	if err != nil {
+		led.Close()
+		return nil, err
+	}
+	l, err := newLearner(dev, r.Spec, dir, r.Base, h.opts.Home, &h.store)
 	if err != nil {
 		led.Close()
 		return nil, err

@@ -8,18 +8,18 @@ import (
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
 	"github.com/grouse-rl/grouse/internal/rng"
-	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
 	"github.com/grouse-rl/grouse/rollout/engine"
 )
 
 // sampler makes completions on our own engine.
 type sampler struct {
-	dev      func() tensor.Device
 	policies policies
 
 	mu      sync.Mutex // one shard at a time: the engine batches within it
 	engine  *engine.Engine
 	opts    engine.Options // of engine
+	device  string         // name of its device: that of the policies
 	current *Policy
 	ref     grouse.PolicyRef
 }
@@ -63,12 +63,12 @@ func (s *sampler) Sample(ctx context.Context, req activities.SampleRequest, prog
 // use points the engine at a policy.
 func (s *sampler) use(p *Policy, req activities.SampleRequest) {
 	want := engine.Options{MaxKVTokens: max(s.opts.MaxKVTokens, req.Rollout.MaxKVTokens), Compressed: !req.Rollout.KeepExact}
-	if s.engine == nil || s.opts != want {
+	if dev := p.Model.Device(); s.engine == nil || s.opts != want || s.device != dev.Name() {
 		if s.engine != nil {
 			s.engine.Close()
 		}
-		s.opts = want
-		s.engine = engine.New(s.dev(), s.opts)
+		s.opts, s.device = want, dev.Name()
+		s.engine = engine.New(devices.Beside(dev), s.opts)
 		s.current = nil
 	}
 	if s.current != p || s.ref != req.Policy {

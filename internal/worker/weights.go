@@ -25,7 +25,7 @@ import (
 // fetch a version once and keep the newest few.
 type weights struct {
 	bus activities.Bus
-	dev func() tensor.Device
+	dev func() (tensor.Device, error)
 
 	mu   sync.Mutex
 	kept []fetched // oldest first
@@ -148,7 +148,11 @@ func (w *weights) open(ctx context.Context, data []byte, name string) (*Policy, 
 	if err != nil {
 		return nil, err
 	}
-	if p.Model, err = model.New(w.dev(), config); err != nil {
+	dev, err := w.dev()
+	if err != nil {
+		return nil, err
+	}
+	if p.Model, err = model.New(dev, config); err != nil {
 		return nil, err
 	}
 	if err := p.Model.Load(fileSource{f}); err != nil {
