@@ -130,7 +130,7 @@ func valid(m driver.MatMul) error {
 		}
 	}
 	if m.A.Type != m.B.Type {
-		return fmt.Errorf("A and B are of two types")
+		return fmt.Errorf("operands of two types")
 	}
 	if m.A.Type == driver.F32 && m.C.Type != driver.F32 {
 		return fmt.Errorf("a product of float32 is float32")
@@ -154,7 +154,7 @@ func (d *Device) scale(m driver.MatMul) error {
 		size := elementSize(m.C.Type)
 		return cu.MemsetD2D8Async(cu.DevicePtr(m.C.Data), int64(m.C.Stride*size), 0, int64(m.N*size), int64(m.M), d.stream)
 	}
-	return fmt.Errorf("K = 0 with beta %v: only 0 and 1 are known", m.Beta)
+	return fmt.Errorf("beta is %v and K is 0: only 0 and 1 are known", m.Beta)
 }
 
 // alignment is the largest power of two, up to 256, that divides an address.
