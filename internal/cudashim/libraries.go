@@ -144,5 +144,8 @@ type NotFound struct {
 }
 
 func (e *NotFound) Error() string {
+	if len(e.Tried) == 0 {
+		return fmt.Sprintf("%v was not looked for: the driver's CUDA is older than every version of it that is known (%v)", e.Library, e.Library.Sonames(0))
+	}
 	return fmt.Sprintf("%v was not found (tried %s)", e.Library, strings.Join(e.Tried, "; "))
 }

@@ -37,7 +37,7 @@ part() { # NAME COMMAND...: runs it, with its output in OUT/NAME.log
   local name=$1 began=$SECONDS rc
   shift
   if [ $SECONDS -ge "$limit" ]; then note "NOT RUN" "$name" "$limit s had passed"; return 1; fi
-  timeout $((limit + 60 - SECONDS)) "$@" >"$out/$name.log" 2>&1
+  timeout $((limit + 20 - SECONDS)) "$@" >"$out/$name.log" 2>&1
   rc=$?
   if [ $rc = 0 ]; then note OK "$name" "$((SECONDS - began)) s"; return 0; fi
   note FAILED "$name" "exit $rc after $((SECONDS - began)) s: $(tail -n 1 "$out/$name.log" | cut -c1-200)"

@@ -49,7 +49,6 @@ func (r result) Error() string {
 // Results that something is done about.
 const (
 	outOfMemory    result = 2
-	noBinaryForGPU result = 209
 	unsupportedPTX result = 222
 )
 
