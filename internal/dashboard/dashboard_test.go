@@ -28,7 +28,7 @@ const hostile = `<img src=x onerror="document.title='owned'"><script>document.ti
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	r, err := config.Load("quickstart", config.Options{Name: "seen"})
+	r, err := config.Load("quickstart", config.Options{Name: "seen", Set: []string{"stages.rl.steps=300"}})
 	if err != nil {
 		t.Fatal(err)
 	}
