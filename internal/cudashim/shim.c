@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stddef.h>
+#include <string.h>
 #include "shim.h"
 
 #define HIDDEN __attribute__((visibility("hidden")))
@@ -20,12 +21,16 @@ HIDDEN int cuInit(unsigned flags) {
   return 0;
 }
 
-void *shim_load(const char *path, int global) {
-  dlerror();
-  return dlopen(path, RTLD_NOW | (global ? RTLD_GLOBAL : RTLD_LOCAL));
+// shim_load opens a library; if it cannot, *why says why, to be freed. Both in one
+// call: dlerror belongs to the thread, and a goroutine may change its thread between two.
+void *shim_load(const char *path, int global, char **why) {
+  void *handle = dlopen(path, RTLD_NOW | (global ? RTLD_GLOBAL : RTLD_LOCAL));
+  if (!handle) {
+    const char *e = dlerror();
+    *why = strdup(e ? e : "dlopen failed");
+  }
+  return handle;
 }
-
-const char *shim_load_error(void) { return dlerror(); }
 
 // shim_lacks returns the first name that the library does not have.
 const char *shim_lacks(int lib, void *handle, int from) {

@@ -5,8 +5,7 @@ package cudashim
 /*
 #cgo LDFLAGS: -L${SRCDIR}/lib -ldl -Wl,--as-needed
 #include <stdlib.h>
-void *shim_load(const char *path, int global);
-const char *shim_load_error(void);
+void *shim_load(const char *path, int global, char **why);
 const char *shim_lacks(int lib, void *handle, int from);
 const char *shim_resolve(int lib, void *handle);
 void shim_close(void *handle);
@@ -84,15 +83,19 @@ func load(l Library, path string) (unsafe.Pointer, error) {
 		builtins, err := filepath.Glob(filepath.Join(filepath.Dir(path), "libnvrtc-builtins.so."+strings.TrimPrefix(filepath.Base(path), "libnvrtc.so.")+"*"))
 		if err == nil && len(builtins) > 0 {
 			c := C.CString(builtins[len(builtins)-1])
-			C.shim_load(c, 1)
+			var why *C.char
+			C.shim_load(c, 1, &why)
+			C.free(unsafe.Pointer(why))
 			C.free(unsafe.Pointer(c))
 		}
 	}
 	c := C.CString(path)
 	defer C.free(unsafe.Pointer(c))
-	handle := C.shim_load(c, 0)
+	var e *C.char
+	handle := C.shim_load(c, 0, &e)
 	if handle == nil {
-		why := C.GoString(C.shim_load_error())
+		why := C.GoString(e)
+		C.free(unsafe.Pointer(e))
 		if !strings.Contains(why, path) {
 			why = path + ": " + why
 		}
