@@ -1,9 +1,7 @@
 package data
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -70,12 +68,7 @@ func addition(spec grouse.DataSpec) ([]Row, error) {
 				add(a, b)
 			}
 		}
-		place := make(map[string]uint64, len(rows))
-		for _, r := range rows {
-			place[r.ID] = bucket("addition|"+r.ID, 1<<62)
-		}
-		slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(place[a.ID], place[b.ID]) })
-		return rows, nil
+		return byHash(rows, "addition|"), nil
 	}
 	stream := rng.NewKey(rng.Data, "addition", uint64(digits)).Stream(0, 0, 0)
 	seen := make(map[[2]int]bool, drawn)

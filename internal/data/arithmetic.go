@@ -1,9 +1,7 @@
 package data
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -82,7 +80,6 @@ func arithmetic(spec grouse.DataSpec) ([]Row, error) {
 		return nil, err
 	}
 	var rows []Row
-	place := map[string]uint64{}
 	for _, kind := range arithmeticKinds {
 		thirds := []int{0}
 		if kind.numbers == 3 {
@@ -106,7 +103,6 @@ func arithmetic(spec grouse.DataSpec) ([]Row, error) {
 					if answer < 0 {
 						continue
 					}
-					place[id] = bucket("place|"+problem, 1<<62)
 					rows = append(rows, Row{ID: id, Where: "task arithmetic " + id, Columns: map[string]any{
 						"prompt": text + " Answer with just the number.", "answer": fmt.Sprint(answer), "kind": kind.name,
 					}})
@@ -114,8 +110,7 @@ func arithmetic(spec grouse.DataSpec) ([]Row, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(place[a.ID], place[b.ID]) })
-	return rows, nil
+	return byHash(rows, "place|arithmetic|"), nil
 }
 
 // tell draws two people and things by the hash of a key.

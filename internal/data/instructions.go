@@ -1,9 +1,7 @@
 package data
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -11,7 +9,7 @@ import (
 // instructionsTask is short answers in a form that a program can check, with the
 // columns that the reward instruction_following reads:
 //
-//	Name three facts about the sea. Write in lowercase letters only.
+//	Give a short fact about the sea. Write in lowercase letters only.
 //
 // A prompt is a topic and one or two instructions. By a hash of the topic a fifth
 // of the topics is held out. Rows come in the order of a hash.
@@ -54,7 +52,6 @@ func instructions(spec grouse.DataSpec) ([]Row, error) {
 		return nil, err
 	}
 	var rows []Row
-	place := map[string]uint64{}
 	for t, topic := range topics {
 		if held := bucket("instructions|"+topic, 5) == 0; held != (spec.Split == "eval") {
 			continue
@@ -72,7 +69,6 @@ func instructions(spec grouse.DataSpec) ([]Row, error) {
 						text += " " + second.text
 						ids, kwargs = append(ids, second.id), append(kwargs, second.args)
 					}
-					place[id] = bucket("instructions|place|"+id, 1<<62)
 					rows = append(rows, Row{ID: id, Where: "task instructions " + id, Columns: map[string]any{
 						"prompt": text, "instruction_id_list": ids, "kwargs": kwargs,
 					}})
@@ -80,6 +76,5 @@ func instructions(spec grouse.DataSpec) ([]Row, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(place[a.ID], place[b.ID]) })
-	return rows, nil
+	return byHash(rows, "instructions|place|"), nil
 }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -41,6 +42,17 @@ func generate(spec grouse.DataSpec) ([]Row, error) {
 func bucket(problem string, n uint64) uint64 {
 	sum := sha256.Sum256([]byte("grouse/split/1|" + problem))
 	return binary.LittleEndian.Uint64(sum[:8]) % n
+}
+
+// byHash puts rows in the order of the hash of prefix and id, so that a limit takes
+// problems of all kinds.
+func byHash(rows []Row, prefix string) []Row {
+	place := make(map[string]uint64, len(rows))
+	for _, r := range rows {
+		place[r.ID] = bucket(prefix+r.ID, 1<<62)
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+	return rows
 }
 
 // intParam reads a whole number of spec.Params.

@@ -33,13 +33,13 @@ def stream(command, env, parse):
 def grouse_line(line):
     e = json.loads(line)
     if e.get("event") == "step":
-        return e["step"], e["metrics"]["reward"], e["times"].get("step_time")
+        return e["step"], e["metrics"]["reward"]
 
 
 def trl_line(line):
     e = json.loads(line) if line.startswith('{"step"') else {}
     if "step" in e:
-        return e["step"], e["reward"], None
+        return e["step"], e["reward"]
 
 
 def run(a):
@@ -68,9 +68,9 @@ def summary(r, target=0.8):
     """Steps and seconds to the target (mean reward of ten steps, looked at every ten), seconds to the first step and a step."""
     curve = r["curve"]
     hit = next((i for i in range(9, len(curve), 10) if statistics.mean(p[1] for p in curve[i - 9:i + 1]) >= target), None)
-    gaps = [b[3] - a[3] for a, b in zip(curve[5:], curve[6:])]
-    return {"steps_to_target": curve[hit][0] if hit is not None else None, "seconds_to_target": round(curve[hit][3], 1) if hit is not None else None,
-            "first_step_s": round(curve[0][3], 2), "step_s": round(statistics.median(gaps), 4), "peak_rss_mb": round(r["peak_rss_mb"])}
+    gaps = [b[2] - a[2] for a, b in zip(curve[5:], curve[6:])]
+    return {"steps_to_target": curve[hit][0] if hit is not None else None, "seconds_to_target": round(curve[hit][2], 1) if hit is not None else None,
+            "first_step_s": round(curve[0][2], 2), "step_s": round(statistics.median(gaps), 4), "peak_rss_mb": round(r["peak_rss_mb"])}
 
 
 def report(a):
@@ -85,7 +85,7 @@ def report(a):
         y = [statistics.mean(p[1] for p in curve[max(0, i - 9):i + 1]) for i in range(len(curve))]
         color = "#1f77b4" if r["program"] == "grouse" else "#d62728"
         axes[0].plot([p[0] for p in curve], y, color=color, lw=1, label=r["program"] if r["seed"] == results[0]["seed"] else None)
-        axes[1].plot([p[3] for p in curve], y, color=color, lw=1)
+        axes[1].plot([p[2] for p in curve], y, color=color, lw=1)
     for ax, label in zip(axes, ("steps", "seconds since the command")):
         ax.axhline(0.8, color="grey", lw=0.5)
         ax.set_xlabel(label)
@@ -97,9 +97,11 @@ def report(a):
     rows = []
     for r in sorted(results, key=lambda r: (r["program"], r["seed"])):
         s = summary(r)
-        rows.append(f"| {r['program']} | {r['seed']} | {s['steps_to_target'] or 'not reached'} | {s['seconds_to_target'] or 'not reached'} | {s['first_step_s']} | {s['step_s']} | {s['peak_rss_mb']} |")
+        rows.append(f"| {r['program']} | {r['seed']} | {s['steps_to_target']} | {s['seconds_to_target']} | {s['first_step_s']} | {s['step_s']} | {s['peak_rss_mb']} |")
     by = {p: [summary(r) for r in results if r["program"] == p] for p in ("grouse", "trl")}
-    median = {p: {k: statistics.median(s[k] for s in v if s[k] is not None) for k in v[0]} for p, v in by.items()}
+    if any(s["steps_to_target"] is None for v in by.values() for s in v):
+        raise SystemExit("a run did not reach the target: run again with more --steps")
+    median = {p: {k: statistics.median(s[k] for s in v) for k in v[0]} for p, v in by.items()}
     ratio = {k: median["trl"][k] / median["grouse"][k] for k in median["grouse"]}
     text = open(f"{HERE}/comparison.md.in").read()
     text = text.replace("@ROWS@", "\n".join(rows)).replace("@MACHINE@", results[0]["machine"]).replace("@LOAD@", f"{max(r['load1'] for r in results):.1f}")

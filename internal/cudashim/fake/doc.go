@@ -56,3 +56,19 @@ func Build(dir string) error {
 	}
 	return nil
 }
+
+// Main runs a package's tests, its testing.M, with the libraries in a folder that the
+// environment variable names, and returns the exit status.
+func Main(tests interface{ Run() int }, variable string) int {
+	dir, err := os.MkdirTemp("", "fakecuda")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = Build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	os.Setenv(variable, dir)
+	return tests.Run()
+}

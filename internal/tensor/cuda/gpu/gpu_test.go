@@ -24,18 +24,7 @@ import (
 
 // The tests run against the stand-ins of NVIDIA's libraries.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "fakecuda")
-	if err == nil {
-		err = fake.Build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Setenv(cudashim.EnvFolders, dir)
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(fake.Main(m, cudashim.EnvFolders))
 }
 
 var testKernels = Kernels{

@@ -23,19 +23,8 @@ import (
 
 // The tests run against the stand-ins of NVIDIA's libraries.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "fakecuda")
-	if err == nil {
-		err = fake.Build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Setenv(cudashim.EnvFolders, dir)
 	os.Setenv("FAKE_CUDA_DEVICES", "3")
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(fake.Main(m, cudashim.EnvFolders))
 }
 
 // together runs f as three ranks.
