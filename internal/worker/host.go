@@ -197,6 +197,7 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 	}
 	l.share = h.weights
 	observer := newObserver(dir, h.opts.Listen)
+	observer.text = func(ids []int32) string { return l.policy.Tokenizer.Decode(ids, false) }
 	if err := observer.catchUp(led); err != nil {
 		led.Close()
 		return nil, err

@@ -24,6 +24,7 @@ type observer struct {
 	dir    string
 	listen func(activities.Event) // nil: nobody
 	wake   func()                 // is called after a line of metrics.jsonl; nil: nobody
+	text   func([]int32) string   // of a prompt's tokens, which are all that a batch carries; nil: none
 
 	mu   sync.Mutex
 	seen map[string]bool
@@ -185,6 +186,9 @@ func (o *observer) archive(e activities.Event) {
 	scores := make([]wire.GroupScores, len(e.Groups))
 	for i, g := range e.Groups {
 		groups[i], scores[i] = g.Group, wire.GroupScores{Candidate: g.Group.Candidate, Scores: g.Scores}
+		if o.text != nil {
+			groups[i].Prompt.Text = o.text(g.Group.Prompt.TokenIDs)
+		}
 	}
 	_ = wire.ArchiveRollouts(f, wire.ArchivedStep{Stage: e.Stage, Step: e.Step, Groups: groups, Scores: scores, Traces: e.Traces})
 }
