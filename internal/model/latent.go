@@ -83,6 +83,9 @@ func (a *latent) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *t
 	}
 	expanded := g.Linear(c, a.kvB, nil)
 	heads := Heads{Q: q, K: g.JoinShared(g.Columns(expanded, H, 0, nope), kPE, H), V: g.Columns(expanded, H, nope, v), Sparse: sparse, Train: train}
+	if in.Compressed {
+		heads.Latent = g.JoinShared(c, kPE, 1)
+	}
 	return g.Linear(in.Attend.Attend(l, heads), a.o, a.oBias)
 }
 

@@ -102,6 +102,9 @@ type Input struct {
 	// Absorbed makes latent attention work on compressed keys and values: faster
 	// where they are cached, not the same bits. Inference only; nil: expanded.
 	Absorbed *Absorbed
+	// Compressed hands the compressed keys and values to attention beside the
+	// expanded ones, for a cache that keeps only those. Inference only.
+	Compressed bool
 
 	// Indexer trains lightning indexers; nil: they are frozen.
 	Indexer *IndexerLoss
@@ -120,6 +123,7 @@ type Attention interface {
 // Heads is what attention sees of a layer, after norms and RoPE.
 type Heads struct {
 	Q, K, V *tensor.Tensor   // [rows, heads*dim]; V is nil where it is part of K
+	Latent  *tensor.Tensor   // [rows, rank+rope], with Input.Compressed; nil
 	Sparse  tensor.Selection // nil: dense
 	Train   *tensor.IndexTraining
 }

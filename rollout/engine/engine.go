@@ -13,7 +13,7 @@ import (
 type Options struct {
 	MaxKVTokens  int // positions in the cache of all sequences together; 65536
 	MaxSequences int // decoded at once; 1024
-	PrefillChunk int // prompt tokens in one forward pass; 1024
+	PrefillChunk int // prompt tokens in one forward pass; 1024. A prompt on a compressed cache is one pass whatever its length
 	// Compressed caches only the compressed keys and values of latent attention and
 	// decodes in the absorbed form: little memory, but logprobs differ from the
 	// trainer's in the last bits. Other models are not affected.

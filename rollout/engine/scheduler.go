@@ -205,9 +205,22 @@ func (p *pass) add(id int32, pos int, blocks []int32) {
 	p.slots = append(p.slots, tensor.Slot{Block: blocks[pos/blockTokens], Offset: int32(pos % blockTokens)})
 }
 
-// plan collects a token of each running sequence, and prompts up to the chunk.
+// plan collects a token of each running sequence, and prompts up to the chunk. On
+// a compressed cache a pass is for prompts, which are computed in the expanded
+// form and therefore whole, or for decoding.
 func (s *scheduler) plan(pol *policy) *pass {
 	p := &pass{}
+	if pol.absorbed == nil {
+		s.planDecodes(p, pol)
+	}
+	s.planPrompts(p, pol)
+	if pol.absorbed != nil && len(p.ids) == 0 {
+		s.planDecodes(p, pol)
+	}
+	return p
+}
+
+func (s *scheduler) planDecodes(p *pass, pol *policy) {
 	for _, q := range s.running {
 		if q.g.policy != pol || len(q.r.ResponseIDs) == 0 {
 			continue
@@ -218,9 +231,18 @@ func (s *scheduler) plan(pol *policy) *pass {
 		p.add(q.r.ResponseIDs[len(q.r.ResponseIDs)-1], pos, q.blocks)
 		p.decodes = append(p.decodes, q)
 	}
+}
+
+func (s *scheduler) planPrompts(p *pass, pol *policy) {
 	budget := s.e.opts.PrefillChunk
 	for _, g := range s.groups {
-		n := min(budget, len(g.req.Prompt)-g.filled)
+		left := len(g.req.Prompt) - g.filled
+		n := min(budget, left)
+		if pol.absorbed != nil { // all of it, or not now
+			if n = left; n > budget && p.prefills != nil {
+				n = 0
+			}
+		}
 		if g.policy != pol || g.blocks == nil || n == 0 {
 			continue
 		}
@@ -236,7 +258,6 @@ func (s *scheduler) plan(pol *policy) *pass {
 			p.ends = append(p.ends, g)
 		}
 	}
-	return p
 }
 
 // forward computes a pass and draws the next tokens.
@@ -248,7 +269,14 @@ func (s *scheduler) forward(pol *policy) error {
 	var rows []drawRow
 	if len(p.ids) > 0 {
 		routing := p.routing(m)
-		h := m.Forward(g, model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Absorbed: pol.absorbed, Attend: &cached{s, p}})
+		in := model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: &cached{s, p, nil}}
+		switch {
+		case pol.absorbed != nil && p.prefills != nil:
+			in.Compressed, in.Attend = true, &cached{s, p, p.inBatch(m, g)}
+		case pol.absorbed != nil:
+			in.Absorbed = pol.absorbed
+		}
+		h := m.Forward(g, in)
 		p.keepRouting(m, routing)
 		hv := make([]float32, h.Rows*h.Cols)
 		s.e.dev.Read(hv, h.Data)
@@ -281,14 +309,28 @@ func (s *scheduler) forward(pol *policy) error {
 	return s.draw(m, rows)
 }
 
+// inBatch is attention among the rows of prompts.
+func (p *pass) inBatch(m *model.Model, g *tensor.Graph) model.Attention {
+	var seqs tensor.Seqs
+	for _, v := range p.views {
+		seqs.Add(v.Len, -1)
+	}
+	return m.InBatch(g, &seqs)
+}
+
 // cached is attention over the engine's caches.
 type cached struct {
-	s *scheduler
-	p *pass
+	s       *scheduler
+	p       *pass
+	prompts model.Attention // of whole prompts, whose compressed keys and values are cached; nil
 }
 
 func (c *cached) Attend(l int, h model.Heads) *tensor.Tensor {
 	shape, dev := c.s.made.shapes.KeyValue, c.s.e.dev
+	if h.Latent != nil {
+		dev.CacheWrite(c.s.cache, l, h.Latent.Data, nil, c.p.slots)
+		return c.prompts.Attend(l, h)
+	}
 	var v tensor.Buffer
 	if h.V != nil {
 		v = h.V.Data
