@@ -78,15 +78,24 @@ func groupTokens(g *grouse.Group) int {
 	return n
 }
 
-// microBatches cuts items into runs of at most limit tokens, each at least one
-// item. Cuts lie between trees, so they change no bit of the result on the CPU.
-func microBatches(n, limit int, tokens func(i int) int, fn func(lo, hi int) error) error {
+// microBatches calls fn for runs of items of at most limit tokens, each at least
+// one item, with the graph's memory made for the largest. Cuts lie between trees, so
+// they change no bit of the result on the CPU.
+func microBatches(g *tensor.Graph, n, limit int, tokens func(i int) int, fn func(lo, hi int) error) error {
+	var ends []int
+	most := 0
 	for lo := 0; lo < n; {
 		hi, sum := lo, 0
 		for hi < n && (hi == lo || sum+tokens(hi) <= limit) {
 			sum += tokens(hi)
 			hi++
 		}
+		ends, most = append(ends, hi), max(most, sum)
+		lo = hi
+	}
+	g.Reserve(most)
+	lo := 0
+	for _, hi := range ends {
 		if err := fn(lo, hi); err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 		rows += len(e.Prompt) + max(0, len(e.Completion)-1)
 	}
 	size := func(i int) int { return len(examples[i].Prompt) + len(examples[i].Completion) }
-	err := microBatches(len(examples), t.stage.Trainer.MicroBatchTokens, size, func(lo, hi int) error {
+	err := microBatches(t.graph, len(examples), t.stage.Trainer.MicroBatchTokens, size, func(lo, hi int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -191,8 +191,8 @@ func (t *Trainer) lay(groups []grouse.ScoredGroup, width int) (*layout, float32)
 }
 
 // micro calls fn for runs of groups that fit micro_batch_tokens.
-func (t *Trainer) micro(ctx context.Context, groups []grouse.ScoredGroup, fn func(lo, hi int) error) error {
-	return microBatches(len(groups), t.stage.Trainer.MicroBatchTokens, func(i int) int { return groupTokens(&groups[i].Group) }, func(lo, hi int) error {
+func (t *Trainer) micro(ctx context.Context, g *tensor.Graph, groups []grouse.ScoredGroup, fn func(lo, hi int) error) error {
+	return microBatches(g, len(groups), t.stage.Trainer.MicroBatchTokens, func(i int) int { return groupTokens(&groups[i].Group) }, func(lo, hi int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (t *Trainer) micro(ctx context.Context, groups []grouse.ScoredGroup, fn fun
 func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
 	g := tensor.NewGraph(m.Device(), tensor.Infer)
 	defer g.Trim()
-	return t.micro(ctx, groups, func(lo, hi int) error {
+	return t.micro(ctx, g, groups, func(lo, hi int) error {
 		l, temperature := t.lay(groups[lo:hi], width)
 		values := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values
 		g.Reset()
@@ -235,7 +235,7 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 	}
 	t.indexerKL = make([]float64, t.model.Layers())
 	var stats []grpo.SequenceStats
-	err := t.micro(ctx, groups, func(lo, hi int) error {
+	err := t.micro(ctx, t.graph, groups, func(lo, hi int) error {
 		l, temperature := t.lay(groups[lo:hi], t.width())
 		indexer := t.indexerLoss(rows)
 		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting(), indexer)

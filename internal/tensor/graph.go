@@ -16,6 +16,7 @@ type Graph struct {
 	dev   Device
 	mode  Mode
 	tape  []func()
+	rows  int              // Reserve
 	owned []*Tensor        // tensors to free: in order of creation
 	pool  map[int][]Buffer // free buffers by capacity
 	bytes int64            // handed out now
@@ -35,13 +36,22 @@ func (g *Graph) SetMode(m Mode) { g.mode = m }
 
 func (g *Graph) training() bool { return g.mode != Infer }
 
+// Reserve makes tensors of up to so many rows take the memory of so many: passes
+// of different sizes then use the same buffers. It grows only; the graph is empty.
+func (g *Graph) Reserve(rows int) {
+	if rows > g.rows {
+		g.rows = rows
+		g.Trim()
+	}
+}
+
 // New returns an uninitialized tensor that lives until Reset, or until the
 // layer that made it ends.
 func (g *Graph) New(rows, cols int) *Tensor {
 	if rows < 0 || cols <= 0 {
 		panic(fmt.Sprintf("tensor: shape [%d %d]", rows, cols))
 	}
-	t := &Tensor{Rows: rows, Cols: cols, Data: g.get(rows * cols)}
+	t := &Tensor{Rows: rows, Cols: cols, Data: g.get(rows, cols)}
 	g.owned = append(g.owned, t)
 	return t
 }
@@ -61,10 +71,18 @@ func class(n int) int {
 	return c
 }
 
-type slicer interface{ Slice(n int) Buffer }
+// slicer is a buffer whose memory can be used for less, and for all of it again.
+type slicer interface {
+	Slice(n int) Buffer
+	Cap() int
+}
 
-func (g *Graph) get(n int) Buffer {
+func (g *Graph) get(rows, cols int) Buffer {
+	n := rows * cols
 	c := class(n)
+	if rows <= g.rows {
+		c = g.rows * cols
+	}
 	g.bytes += int64(4 * c)
 	g.Peak = max(g.Peak, g.bytes)
 	if l := g.pool[c]; len(l) > 0 {
@@ -79,9 +97,9 @@ func (g *Graph) put(b Buffer) {
 	if b == nil {
 		return
 	}
-	c := class(b.Len())
+	c := b.(slicer).Cap()
 	g.bytes -= int64(4 * c)
-	g.pool[c] = append(g.pool[c], b.(slicer).Slice(c))
+	g.pool[c] = append(g.pool[c], b)
 }
 
 func (g *Graph) release(t *Tensor) {
@@ -116,7 +134,7 @@ func (g *Graph) Trim() {
 // Grad returns t's gradient, zeroed when first asked for.
 func (g *Graph) Grad(t *Tensor) Buffer {
 	if t.grad == nil {
-		t.grad = g.get(t.Rows * t.Cols)
+		t.grad = g.get(t.Rows, t.Cols)
 		g.dev.Zero(t.grad)
 	}
 	return t.grad
@@ -134,7 +152,7 @@ func (g *Graph) made(y *Tensor, f func()) {
 // data returns t's numbers in the backward pass.
 func (g *Graph) data(t *Tensor) Buffer {
 	if t.Data == nil && t.remake != nil {
-		t.Data = g.get(t.Rows * t.Cols)
+		t.Data = g.get(t.Rows, t.Cols)
 		t.remake()
 	}
 	return t.Data

@@ -365,3 +365,23 @@ func TestLogprobAndItsDerivative(t *testing.T) {
 	closeTo(t, "gradient of the hidden states", grad, derivative(hs, wide(coef), twin))
 	closeTo(t, "gradient of the head", w.ReadBuffer(dev, w.Grad), derivative(ws, wide(coef), twin))
 }
+
+// With Reserve passes of all sizes use the same memory.
+func TestReserve(t *testing.T) {
+	g := tensor.NewGraph(cpu.New(1), tensor.Infer)
+	g.Reserve(50)
+	seen := map[*float32]bool{}
+	for _, rows := range []int{50, 7, 33, 50} {
+		x := g.New(rows, 24)
+		if x.Data.Len() != rows*24 {
+			t.Fatalf("%d rows have %d numbers", rows, x.Data.Len())
+		}
+		seen[&x.Data.(cpu.Vec)[0]] = true
+		g.Reset()
+	}
+	if len(seen) != 1 || g.Peak != 4*50*24 {
+		t.Errorf("%d buffers, peak %d bytes", len(seen), g.Peak)
+	}
+	g.New(51, 24) // more than reserved
+	g.Reset()
+}

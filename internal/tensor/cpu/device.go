@@ -15,6 +15,9 @@ func (v Vec) Len() int { return len(v) }
 // Slice returns the first n elements, which must fit the capacity.
 func (v Vec) Slice(n int) tensor.Buffer { return v[:n] }
 
+// Cap returns the capacity in elements.
+func (v Vec) Cap() int { return cap(v) }
+
 // Device computes in float32 on the processor's cores. One operation runs at a
 // time; it uses all threads.
 type Device struct {

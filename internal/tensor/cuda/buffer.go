@@ -40,6 +40,9 @@ func (b *buffer) Slice(n int) tensor.Buffer {
 	return &buffer{b.memory, n}
 }
 
+// Cap returns the capacity in elements.
+func (b *buffer) Cap() int { return b.cap }
+
 // in is the address of a buffer that is read, 0 for nil.
 func in(b tensor.Buffer) driver.Ptr {
 	if b == nil {
