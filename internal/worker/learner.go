@@ -36,6 +36,7 @@ type learner struct {
 	store  *store
 	share  *weights // nil: samplers are in this process
 	policy *Policy
+	fresh  bool // the weights in memory are those that the run begins with
 	data   *prompts
 
 	stage int
@@ -54,7 +55,7 @@ func newLearner(dev tensor.Device, spec grouse.RunSpec, dir, base, home string, 
 	if err != nil {
 		return nil, err
 	}
-	l := &learner{spec: spec, dir: dir, base: base, home: home, dev: dev, store: s, policy: p, stage: -1}
+	l := &learner{spec: spec, dir: dir, base: base, home: home, dev: dev, store: s, policy: p, fresh: true, stage: -1}
 	l.data = &prompts{spec: spec, dir: dir, base: base, home: home, policy: p}
 	return l, nil
 }
@@ -70,11 +71,14 @@ func (l *learner) Device() string { return l.dev.Name() }
 
 // LoadInitial sets the weights that the run begins with.
 func (l *learner) LoadInitial(context.Context) (string, error) {
-	p, err := OpenPolicy(l.dev, l.spec.Model, l.base, l.home, l.spec.Seed)
-	if err != nil {
-		return "", err
+	if !l.fresh {
+		p, err := OpenPolicy(l.dev, l.spec.Model, l.base, l.home, l.spec.Seed)
+		if err != nil {
+			return "", err
+		}
+		l.policy.Model.CopyFrom(p.Model)
+		l.fresh = true
 	}
-	l.policy.Model.CopyFrom(p.Model)
 	l.stage, l.tr = -1, nil
 	return weightsDigest(l.policy.Model)
 }
@@ -91,6 +95,7 @@ func (l *learner) Begin(_ context.Context, stage int) error {
 }
 
 func (l *learner) enter(stage int) error {
+	l.fresh = false // the trainer changes them in place
 	tr, err := trainer.New(l.policy.Model, l.spec.Stages[stage])
 	if err != nil {
 		return err
@@ -321,6 +326,7 @@ func (l *learner) Load(_ context.Context, rec grouse.CheckpointRecord) error {
 	if d.Manifest.WeightsSHA256 != rec.WeightsSHA256 || d.State.Chain != rec.Chain {
 		return grouse.Errorf(grouse.Corrupt, "checkpoint %s is not the one that the ledger names", rec.Dir)
 	}
+	l.fresh = false
 	if err := l.policy.Model.Load(d.Weights()); err != nil {
 		return err
 	}
