@@ -47,7 +47,13 @@ func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) 
 }
 
 func (a *groupedQuery) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *tensor.Tensor {
-	q, k, v := g.Linear(n, a.q, a.qBias), g.Linear(n, a.k, a.kBias), g.Linear(n, a.v, a.vBias)
+	var q, k, v *tensor.Tensor
+	if a.qBias == nil {
+		y := g.Linears(n, a.q, a.k, a.v)
+		q, k, v = y[0], y[1], y[2]
+	} else {
+		q, k, v = g.Linear(n, a.q, a.qBias), g.Linear(n, a.k, a.kBias), g.Linear(n, a.v, a.vBias)
+	}
 	if a.qNorm != nil {
 		eps := float32(a.m.Config.RMSEps)
 		q, k = g.RMSNorm(q, a.qNorm, eps), g.RMSNorm(k, a.kNorm, eps)
@@ -70,5 +76,6 @@ func (m *Model) newMLP(prefix string, size int) *mlp {
 }
 
 func (f *mlp) forward(g *tensor.Graph, n *tensor.Tensor, _ *Input) *tensor.Tensor {
-	return g.Linear(g.SwiGLU(g.Linear(n, f.gate, nil), g.Linear(n, f.up, nil)), f.down, nil)
+	y := g.Linears(n, f.gate, f.up)
+	return g.Linear(g.SwiGLU(y[0], y[1]), f.down, nil)
 }

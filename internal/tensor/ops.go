@@ -27,12 +27,35 @@ func (g *Graph) Linear(x *Tensor, w, bias *Param) *Tensor {
 		b, db = bias.Data, bias.Grad
 	}
 	g.dev.Linear(y.Data, x.Data, w.Data, b, x.Rows, w.Out, w.In)
+	g.recordLinear(y, x, w, db)
+	return y
+}
+
+// recordLinear puts the gradient of y = x wᵀ on the tape; db is the bias's.
+func (g *Graph) recordLinear(y, x *Tensor, w *Param, db Buffer) {
 	g.record(y, func(dy Buffer) {
 		g.dev.LinearGradInput(g.Grad(x), dy, w.Data, x.Rows, w.Out, w.In)
 		if w.Grad != nil {
 			g.dev.LinearGradWeight(w.Grad, db, dy, g.data(x), x.Rows, w.Out, w.In)
 		}
 	})
+}
+
+// Linears returns x wᵀ for each of several weights: Linear's numbers, in one
+// operation of the device.
+func (g *Graph) Linears(x *Tensor, w ...*Param) []*Tensor {
+	y, ys, ws, outs := make([]*Tensor, len(w)), make([]Buffer, len(w)), make([]Buffer, len(w)), make([]int, len(w))
+	for i, p := range w {
+		if x.Cols != p.In {
+			panic(fmt.Sprintf("tensor: %s %v times %v", p.Name, p.Shape(), x))
+		}
+		y[i] = g.New(x.Rows, p.Out)
+		ys[i], ws[i], outs[i] = y[i].Data, p.Data, p.Out
+	}
+	g.dev.Linears(ys, x.Data, ws, x.Rows, outs, x.Cols)
+	for i, p := range w {
+		g.recordLinear(y[i], x, p, nil)
+	}
 	return y
 }
 

@@ -31,8 +31,8 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 	}
 	blocks := top/panel + 1
 	ld := blocks * panel
-	if m == 1 {
-		tileRow(blocks, sh.KeyDim, q, func(p int) []float32 { return b.k[p] }, panel, s, false)
+	if m <= few {
+		tileFew(m, blocks, sh.KeyDim, q, ldq, func(p int) []float32 { return b.k[p] }, panel, s, ld, false)
 	} else {
 		for p := range blocks {
 			tile(m, panel, sh.KeyDim, q, ldq, 1, b.k[p], panel, s[p*panel:], ld, false)
@@ -54,8 +54,8 @@ func attendTile(o []float32, ldo int, q []float32, ldq int, last []int, b *kvBlo
 	vd := pad16(sh.ValueDim)
 	for p := range blocks {
 		n := min(panel, top+1-p*panel)
-		if m == 1 && sh.ValueDim == vd {
-			tileRow(vd/panel, n, s[p*panel:], func(c int) []float32 { return b.v[p][c*panel:] }, vd, o, p > 0)
+		if m <= few && sh.ValueDim == vd {
+			tileFew(m, vd/panel, n, s[p*panel:], ld, func(c int) []float32 { return b.v[p][c*panel:] }, vd, o, ldo, p > 0)
 			continue
 		}
 		for c := 0; c < sh.ValueDim; c += panel {

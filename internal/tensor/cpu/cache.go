@@ -64,12 +64,15 @@ func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slot
 			}
 		}
 	})
-	d.pool.split(len(slots), grain, func(thread, lo, hi int) {
+	full := make([]tensor.Slot, 0, len(slots)/panel+1)
+	for _, s := range slots {
+		if s.Offset == panel-1 {
+			full = append(full, s)
+		}
+	}
+	d.pool.split(len(full), 1, func(thread, lo, hi int) {
 		rows := d.scratch(thread, panel*sh.KeyDim)
-		for _, s := range slots[lo:hi] {
-			if s.Offset != panel-1 {
-				continue
-			}
+		for _, s := range full[lo:hi] {
 			for h := range sh.KVHeads { // full now
 				kb, _ := c.head(s.Block, layer, h)
 				copy(rows, kb)

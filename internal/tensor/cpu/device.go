@@ -150,6 +150,24 @@ func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, out, in int) {
 	}
 }
 
+// Linears hands the panels of all weights out together.
+func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, out []int, in int) {
+	xv, total := vec(x), 0
+	for _, n := range out {
+		total += (panels(n) + 1) / 2
+	}
+	d.pool.split(total, pairGrain(rows, in), func(_, lo, hi int) {
+		from := 0
+		for i, n := range out {
+			pairs := (panels(n) + 1) / 2
+			if a, b := max(lo-from, 0), min(hi-from, pairs); a < b {
+				mulPanels(vec(y[i]), n, xv, in, vec(w[i]), rows, n, in, 2*a, min(2*b, panels(n)), false)
+			}
+			from += pairs
+		}
+	})
+}
+
 // LinearGradInput adds dy w.
 func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, out, in int) {
 	d.mulPackedT(vec(dx), in, vec(dy), out, vec(w), rows, out, in)
@@ -248,8 +266,8 @@ func rotatePairs(x, cos, sin []float32, sign float32) {
 
 // flat splits an elementwise operation.
 func (d *Device) flat(n int, fn func(lo, hi int)) {
-	const block = 16384
-	d.pool.split((n+block-1)/block, 1, func(_, lo, hi int) {
+	const block = 1024
+	d.pool.split((n+block-1)/block, 16, func(_, lo, hi int) {
 		fn(lo*block, min(n, hi*block))
 	})
 }

@@ -91,34 +91,43 @@ func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c []float32, ldc int, 
 	}
 }
 
-// tileRow computes one row against panels of 16 whole columns: c[16p:] (+)= a·b(p).
-// It is tile for each panel, several side by side.
-func tileRow(n, k int, a []float32, b func(p int) []float32, ldb int, c []float32, load bool) {
+// few is the most rows that tileFew takes.
+const few = 4
+
+// tileFew computes m <= few rows (rsa apart, and ldc) against n panels of 16 whole
+// columns: c[16p:] (+)= a·b(p). It is tile for each panel, several side by side.
+func tileFew(m, n, k int, a []float32, rsa int, b func(p int) []float32, ldb int, c []float32, ldc int, load bool) {
 	p := 0
 	if avx2 && k > 0 {
 		l := flag(load)
-		_, _ = a[k-1], c[n*panel-1]
+		_, _ = a[(m-1)*rsa+k-1], c[(m-1)*ldc+n*panel-1]
 		var at [4]*float32
 		for p < n-1 {
 			w := 4
 			if n-p < 4 {
 				w = 2
 			}
+			if m > 1 && (w < 4 || !avx512) {
+				break
+			}
 			for i := range w {
 				bp := b(p + i)
 				_ = bp[(k-1)*ldb+panel-1]
 				at[i] = &bp[0]
 			}
-			if w == 4 {
+			switch {
+			case m > 1:
+				fewKernel(m, k, &a[0], rsa, &at, ldb, &c[p*panel], ldc, l)
+			case w == 4:
 				gemv4x16(k, &a[0], &at, ldb, &c[p*panel], l)
-			} else {
+			default:
 				gemv2x16(k, &a[0], &at, ldb, &c[p*panel], l)
 			}
 			p += w
 		}
 	}
 	for ; p < n; p++ {
-		tile(1, panel, k, a, k, 1, b(p), ldb, c[p*panel:], panel, load)
+		tile(m, panel, k, a, rsa, 1, b(p), ldb, c[p*panel:], ldc, load)
 	}
 }
 
@@ -176,11 +185,14 @@ func rowTiles(lo, hi int, fn func(i, m int)) {
 // mulPacked computes Y[M,N] (ldy) (+)= X[M,K] (ldx) times the packed [N,K] matrix's transpose.
 func (d *Device) mulPacked(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K int, load bool) {
 	pairs := (panels(N) + 1) / 2
-	grain := max(1, 1<<13/max(1, max(M, 8)*K*panel/32)) // fewer rows wait for memory as long
-	d.pool.split(pairs, grain, func(_, lo, hi int) {
+	d.pool.split(pairs, pairGrain(M, K), func(_, lo, hi int) {
 		mulPanels(y, ldy, x, ldx, w, M, N, K, 2*lo, min(2*hi, panels(N)), load)
 	})
 }
+
+// pairGrain is how many pairs of panels make a task worth handing out: fewer rows
+// wait for memory as long.
+func pairGrain(M, K int) int { return max(1, 1<<13/max(1, max(M, 8)*K*panel/32)) }
 
 // mulPanels is mulPacked for the panels lo..hi-1.
 func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {

@@ -100,6 +100,15 @@ func gemm11x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float3
 // gemm12x32AVX512 is gemm12x16AVX512 with two panels: b and c, b1 and c1.
 func gemm12x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
+// gemm2x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 2, p < 4, j < 16, as gemm2x16AVX512 does.
+func gemm2x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
+
+// gemm3x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 3, p < 4, j < 16, as gemm3x16AVX512 does.
+func gemm3x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
+
+// gemm4x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 4, p < 4, j < 16, as gemm4x16AVX512 does.
+func gemm4x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
+
 // gemv2x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 2, j < 16, as gemm1x16 does.
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
 

@@ -12,6 +12,10 @@ func pairKernel(m, k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, 
 	panic("no AVX-512 here")
 }
 
+func fewKernel(m, k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc, load int) {
+	panic("no AVX-512 here")
+}
+
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int) {
 	panic("no AVX2 here")
 }

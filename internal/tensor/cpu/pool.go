@@ -110,21 +110,29 @@ func relax() {
 	}
 }
 
-// split runs fn over the range 0..n-1 in blocks of about grain, as many for each
-// thread.
+// split runs fn over the range 0..n-1 in blocks, at least about grain long. Blocks
+// get shorter towards the end, each half of a thread's even share of what is left:
+// threads that are not equally fast still end at nearly the same time.
 func (p *pool) split(n, grain int, fn func(thread, lo, hi int)) {
-	blocks := (n + grain - 1) / max(grain, 1)
-	if blocks > 1 {
-		rounds := min((blocks+p.threads-1)/p.threads, 4)
-		blocks = min(rounds*p.threads, n)
-	}
-	if blocks <= 1 {
+	grain = max(grain, 1)
+	if n <= grain || p.threads == 1 {
 		if n > 0 {
 			fn(0, 0, n)
 		}
 		return
 	}
-	p.run(blocks, func(thread, i int) {
-		fn(thread, i*n/blocks, (i+1)*n/blocks)
+	blocks := (n + grain - 1) / grain
+	grain = (n + blocks - 1) / blocks
+	ends := make([]int, 0, 32)
+	for at := 0; at < n; {
+		at += min(n-at, max(grain, (n-at+2*p.threads-1)/(2*p.threads)))
+		ends = append(ends, at)
+	}
+	p.run(len(ends), func(thread, i int) {
+		lo := 0
+		if i > 0 {
+			lo = ends[i-1]
+		}
+		fn(thread, lo, ends[i])
 	})
 }

@@ -72,11 +72,15 @@ func TestKernelsHaveTwins(t *testing.T) {
 	for _, dim := range []int{8, 24, 12, 64} {
 		src := ramp(dim*panel, 9)
 		both(t, fmt.Sprintf("panel of %d", dim), func() []float32 { d := make([]float32, dim*panel); toPanel(d, src, dim); return d })
-		both(t, fmt.Sprintf("row of %d", dim), func() []float32 {
-			d := ramp(5*panel, 3)
-			tileRow(5, dim, src, func(p int) []float32 { return src[p:] }, 1, d, true)
-			return d
-		})
+		for m := 1; m <= few; m++ {
+			for _, load := range []bool{false, true} {
+				both(t, fmt.Sprintf("%d rows of %d, %v", m, dim, load), func() []float32 {
+					d := ramp(m*7*panel, 3)
+					tileFew(m, 7, dim, src, dim, func(p int) []float32 { return src[p:] }, 1, d, 7*panel, load)
+					return d
+				})
+			}
+		}
 	}
 	both(t, "transpose", func() []float32 {
 		src, d := ramp(panel*panel, 4), make([]float32, panel*panel)

@@ -97,3 +97,15 @@ func pairKernel(m, k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, 
 		gemm12x32AVX512(k, a, rsa, csa, b, b1, ldb, c, c1, ldc, load, ahead, ahead1, step)
 	}
 }
+
+// fewKernel runs the AVX-512 kernel of 2 <= m <= 4 rows and four panels.
+func fewKernel(m, k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc, load int) {
+	switch m {
+	case 2:
+		gemm2x64AVX512(k, a, rsa, b, ldb, c, ldc, load)
+	case 3:
+		gemm3x64AVX512(k, a, rsa, b, ldb, c, ldc, load)
+	default:
+		gemm4x64AVX512(k, a, rsa, b, ldb, c, ldc, load)
+	}
+}

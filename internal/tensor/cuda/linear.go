@@ -112,6 +112,14 @@ func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, outs, ins int) {
 	}
 }
 
+// Linears is one product after the other.
+func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, outs []int, ins int) {
+	defer d.begin()()
+	for i, n := range outs {
+		d.mulForward(out(y[i]), d.operand(x, rows, ins), d.weight(w[i], ins), rows, n, ins)
+	}
+}
+
 // LinearGradInput adds dy w.
 func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, outs, ins int) {
 	defer d.begin()()

@@ -12,7 +12,7 @@ import (
 
 func wholes() []*whole {
 	all := []*whole{
-		{"Memory", memory}, {"Select", selects}, {"SumSquares", squares}, {"Logits", logits}, {"LogitsThatAreNotFinite", notFinite},
+		{"Memory", memory}, {"Linears", linears}, {"Select", selects}, {"SumSquares", squares}, {"Logits", logits}, {"LogitsThatAreNotFinite", notFinite},
 		{"Cache", caches}, {"CacheOfKeysWithValues", valuesInKeys}, {"CacheSelect", cacheSelect},
 	}
 	for _, half := range []bool{false, true} {
@@ -79,6 +79,32 @@ func memory(t *testing.T, d device) [][]float32 {
 		d.Free(b)
 	}
 	return nil
+}
+
+// linears gives each product what Linear gives, for few and for many rows.
+func linears(t *testing.T, d device) [][]float32 {
+	const in = 40
+	outs := []int{33, 16, 70}
+	var all [][]float32
+	for _, rows := range []int{1, 16, 50} {
+		x := upload(d, Ramp(rows*in, 1))
+		var w, y []buf
+		for i, n := range outs {
+			w, y = append(w, d.NewMatrix(n, in)), append(y, d.New(rows*n))
+			d.WriteMatrix(w[i], Ramp(n*in, uint32(i+2)), n, in)
+		}
+		d.Linears(y, x, w, rows, outs, in)
+		for i, n := range outs {
+			alone := d.New(rows * n)
+			d.Linear(alone, x, w[i], nil, rows, n, in)
+			got := download(d, y[i])
+			if !slices.Equal(got, download(d, alone)) {
+				t.Errorf("%d rows: product %d is another than alone", rows, i)
+			}
+			all = append(all, got)
+		}
+	}
+	return all
 }
 
 func squares(_ *testing.T, d device) [][]float32 {

@@ -22,6 +22,9 @@ func main() {
 	for m := 1; m <= 12; m++ {
 		gemm512(m, 2)
 	}
+	for m := 2; m <= 4; m++ {
+		few512(m)
+	}
 	gemv(2)
 	gemv(4)
 	rowMax()

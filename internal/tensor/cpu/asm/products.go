@@ -111,9 +111,9 @@ func gemm(m int) {
 	RET()
 }
 
-// gemm512 is gemm with AVX-512: a panel's 16 columns are one register and A is
-// broadcast by the multiply-add itself. Two panels at once take two multiply-adds
-// for each number of A that is loaded: with one, loading is the limit.
+// gemm512 is gemm with AVX-512: a panel's 16 columns are one register. With one
+// panel A is broadcast by the multiply-add itself, and loading is the limit; two at
+// once take two multiply-adds for each number of A that is loaded.
 func gemm512(m, n int) {
 	name := fmt.Sprintf("gemm%dx%dAVX512", m, 16*n)
 	if n == 1 {
@@ -197,8 +197,14 @@ func gemm512(m, n int) {
 			ADDQ(step, ahead[p])
 		}
 		for i := range m {
+			if n == 1 {
+				VFMADD231PS_BCST(row(i), col[0], acc[0][i])
+				continue
+			}
+			x := ZMM() // loaded once: two ports load, and two multiply-adds would load it twice
+			VBROADCASTSS(row(i), x)
 			for p := range n {
-				VFMADD231PS_BCST(row(i), col[p], acc[p][i])
+				VFMADD231PS(x, col[p], acc[p][i])
 			}
 		}
 		for _, base := range bases {
@@ -274,6 +280,96 @@ func gemv(n int) {
 		VMOVUPS(acc[p][0], Mem{Base: c, Disp: 64 * p})
 		VMOVUPS(acc[p][1], Mem{Base: c, Disp: 64*p + 32})
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// few512 is m rows of A with four panels at once: the chains of few rows wait for
+// every multiply-add, so many run side by side.
+func few512(m int) {
+	name := fmt.Sprintf("gemm%dx64AVX512", m)
+	TEXT(name, NOSPLIT, "func(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)")
+	Doc(fmt.Sprintf("%s computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < %d, p < 4, j < 16, as gemm%dx16AVX512 does.", name, m, m))
+	k := Load(Param("k"), GP64())
+	a := Load(Param("a"), GP64())
+	rsa := Load(Param("rsa"), GP64())
+	bs := Load(Param("b"), GP64())
+	ldb := Load(Param("ldb"), GP64())
+	c := Load(Param("c"), GP64())
+	ldc := Load(Param("ldc"), GP64())
+	load := Load(Param("load"), GP64())
+	for _, s := range []Register{rsa, ldb, ldc} {
+		SHLQ(Imm(2), s)
+	}
+	a3 := GP64()
+	if m > 3 {
+		LEAQ(Mem{Base: a, Index: rsa, Scale: 2}, a3)
+		ADDQ(rsa, a3)
+	}
+	var b [4]GPVirtual
+	for p := range b {
+		b[p] = GP64()
+		MOVQ(Mem{Base: bs, Disp: 8 * p}, b[p])
+	}
+	acc := make([][4]VecVirtual, m)
+	rows := func(each func(z VecVirtual, at Mem)) {
+		cp := GP64()
+		MOVQ(c, cp)
+		for i := range acc {
+			for p := range b {
+				each(acc[i][p], Mem{Base: cp, Disp: 64 * p})
+			}
+			if i < m-1 {
+				ADDQ(ldc, cp)
+			}
+		}
+	}
+	for i := range acc {
+		for p := range b {
+			acc[i][p] = ZMM()
+		}
+	}
+	TESTQ(load, load)
+	JZ(LabelRef("zero"))
+	rows(func(z VecVirtual, at Mem) { VMOVUPS(at, z) })
+	JMP(LabelRef("loop"))
+	Label("zero")
+	for i := range acc {
+		for _, z := range acc[i] {
+			VPXORD(z, z, z)
+		}
+	}
+	Label("loop")
+	TESTQ(k, k)
+	JZ(LabelRef("store"))
+	var col [4]VecVirtual
+	for p := range b {
+		col[p] = ZMM()
+		VMOVUPS(Mem{Base: b[p]}, col[p])
+		ADDQ(ldb, b[p])
+	}
+	for i := range acc {
+		at := Mem{Base: a}
+		if i > 0 {
+			at.Index, at.Scale = rsa, uint8(i)
+		}
+		if i == 3 {
+			at = Mem{Base: a3}
+		}
+		x := ZMM()
+		VBROADCASTSS(at, x)
+		for p := range b {
+			VFMADD231PS(x, col[p], acc[i][p])
+		}
+	}
+	ADDQ(Imm(4), a)
+	if m > 3 {
+		ADDQ(Imm(4), a3)
+	}
+	DECQ(k)
+	JMP(LabelRef("loop"))
+	Label("store")
+	rows(func(z VecVirtual, at Mem) { VMOVUPS(z, at) })
 	VZEROUPPER()
 	RET()
 }
