@@ -6,162 +6,266 @@ package cpu
 
 // gemm1x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 1, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm1x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm2x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 2, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm2x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm3x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 3, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm3x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm4x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 4, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm4x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm5x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 5, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm5x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm6x16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < 6, j < 16.
 // The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.
+//
+//go:noescape
 func gemm6x16(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm1x16AVX512 is gemm1x16's rule for i < 1, with AVX-512.
+//
+//go:noescape
 func gemm1x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm2x16AVX512 is gemm2x16's rule for i < 2, with AVX-512.
+//
+//go:noescape
 func gemm2x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm3x16AVX512 is gemm3x16's rule for i < 3, with AVX-512.
+//
+//go:noescape
 func gemm3x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm4x16AVX512 is gemm4x16's rule for i < 4, with AVX-512.
+//
+//go:noescape
 func gemm4x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm5x16AVX512 is gemm5x16's rule for i < 5, with AVX-512.
+//
+//go:noescape
 func gemm5x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm6x16AVX512 is gemm6x16's rule for i < 6, with AVX-512.
+//
+//go:noescape
 func gemm6x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm7x16AVX512 is gemm6x16's rule for i < 7, with AVX-512.
+//
+//go:noescape
 func gemm7x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm8x16AVX512 is gemm6x16's rule for i < 8, with AVX-512.
+//
+//go:noescape
 func gemm8x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm9x16AVX512 is gemm6x16's rule for i < 9, with AVX-512.
+//
+//go:noescape
 func gemm9x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm10x16AVX512 is gemm6x16's rule for i < 10, with AVX-512.
+//
+//go:noescape
 func gemm10x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm11x16AVX512 is gemm6x16's rule for i < 11, with AVX-512.
+//
+//go:noescape
 func gemm11x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm12x16AVX512 is gemm6x16's rule for i < 12, with AVX-512.
+//
+//go:noescape
 func gemm12x16AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)
 
 // gemm1x32AVX512 is gemm1x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm1x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm2x32AVX512 is gemm2x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm2x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm3x32AVX512 is gemm3x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm3x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm4x32AVX512 is gemm4x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm4x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm5x32AVX512 is gemm5x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm5x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm6x32AVX512 is gemm6x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm6x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm7x32AVX512 is gemm7x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm7x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm8x32AVX512 is gemm8x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm8x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm9x32AVX512 is gemm9x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm9x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm10x32AVX512 is gemm10x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm10x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm11x32AVX512 is gemm11x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm11x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm12x32AVX512 is gemm12x16AVX512 with two panels: b and c, b1 and c1.
+//
+//go:noescape
 func gemm12x32AVX512(k int, a *float32, rsa int, csa int, b *float32, b1 *float32, ldb int, c *float32, c1 *float32, ldc int, load int, ahead *float32, ahead1 *float32, step int)
 
 // gemm2x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 2, p < 4, j < 16, as gemm2x16AVX512 does.
+//
+//go:noescape
 func gemm2x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
 
 // gemm3x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 3, p < 4, j < 16, as gemm3x16AVX512 does.
+//
+//go:noescape
 func gemm3x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
 
 // gemm4x64AVX512 computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < 4, p < 4, j < 16, as gemm4x16AVX512 does.
+//
+//go:noescape
 func gemm4x64AVX512(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)
 
 // gemv2x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 2, j < 16, as gemm1x16 does.
+//
+//go:noescape
 func gemv2x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
 
 // gemv4x16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < 4, j < 16, as gemm1x16 does.
+//
+//go:noescape
 func gemv4x16(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)
 
 // rowMaxAVX2 returns the largest of x[0:n], n a positive multiple of 16.
+//
+//go:noescape
 func rowMaxAVX2(n int, x *float32) float32
 
 // rowExpAVX2 sets dst[i] = exp(x[i]*scale - shift) and returns the sum; dst may be x.
+//
+//go:noescape
 func rowExpAVX2(n int, dst *float32, x *float32, scale float32, shift float32) float32
 
 // rowDotAVX2 returns the sum of x[i]*y[i].
+//
+//go:noescape
 func rowDotAVX2(n int, x *float32, y *float32) float32
 
 // rowDot3AVX2 returns the sum of (w[i]*x[i])*y[i].
+//
+//go:noescape
 func rowDot3AVX2(n int, w *float32, x *float32, y *float32) float32
 
 // rowAddAVX2 sets dst[i] = x[i] + y[i].
+//
+//go:noescape
 func rowAddAVX2(n int, dst *float32, x *float32, y *float32)
 
 // rowScaleAVX2 sets dst[i] = a*x[i].
+//
+//go:noescape
 func rowScaleAVX2(n int, dst *float32, x *float32, a float32)
 
 // rowAxpyAVX2 sets dst[i] += a*x[i], rounded once.
+//
+//go:noescape
 func rowAxpyAVX2(n int, dst *float32, x *float32, a float32)
 
 // rowReluAxpyAVX2 sets dst[i] += a*max(x[i], 0), rounded once.
+//
+//go:noescape
 func rowReluAxpyAVX2(n int, dst *float32, x *float32, a float32)
 
 // rowNormAVX2 sets dst[i] = (x[i]*inv)*w[i].
+//
+//go:noescape
 func rowNormAVX2(n int, dst *float32, x *float32, w *float32, inv float32)
 
 // rowNormBackAVX2 sets dx[i] += (w[i]*dy[i])*inv - x[i]*k and dw[i] += dy[i]*(x[i]*inv).
+//
+//go:noescape
 func rowNormBackAVX2(n int, dx *float32, dw *float32, dy *float32, x *float32, w *float32, inv float32, k float32)
 
 // rowSwiGLUAVX2 sets dst[i] = (gate*sigmoid(gate))*up.
+//
+//go:noescape
 func rowSwiGLUAVX2(n int, dst *float32, gate *float32, up *float32)
 
 // rowSwiGLUBackAVX2 sets du[i] = dy*(gate*s) and dg[i] = (dy*up)*(s*(1+gate*(1-s))), s = sigmoid(gate).
+//
+//go:noescape
 func rowSwiGLUBackAVX2(n int, dg *float32, du *float32, dy *float32, gate *float32, up *float32)
 
 // rowRopeAVX2 rotates the pairs (x1[i], x2[i]) in place: x1*c - x2*(sign*s), x2*c + x1*(sign*s). n is a multiple of 8.
+//
+//go:noescape
 func rowRopeAVX2(n int, x1 *float32, x2 *float32, cos *float32, sin *float32, sign float32)
 
 // rowSoftmaxBackAVX2 sets dp[i] = (p[i]*(dp[i]-delta))*scale.
+//
+//go:noescape
 func rowSoftmaxBackAVX2(n int, p *float32, dp *float32, delta float32, scale float32)
 
 // rowAdamWAVX2 is one AdamW update; c holds gscale, beta1, 1-beta1, beta2, 1-beta2, 1/sqrt(1-beta2^t), eps, lr/(1-beta1^t), 1-lr*decay.
+//
+//go:noescape
 func rowAdamWAVX2(n int, p *float32, grad *float32, m *float32, v *float32, c *[9]float32)
 
 // transpose8AVX2 sets dst[j*ldd+i] = src[i*lds+j] for i, j < 8.
+//
+//go:noescape
 func transpose8AVX2(dst *float32, ldd int, src *float32, lds int)
 
 // pauseAVX2 waits for n PAUSE instructions: a spinning thread leaves the core's resources to others.
+//
+//go:noescape
 func pauseAVX2(n int)

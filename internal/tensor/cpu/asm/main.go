@@ -11,6 +11,13 @@ package main
 
 import . "github.com/mmcloughlin/avo/build"
 
+// text begins a kernel. None keeps an address that it is given, which the compiler
+// must be told: else whatever is handed over is allocated.
+func text(name, signature string) {
+	TEXT(name, NOSPLIT, signature)
+	Pragma("noescape")
+}
+
 func main() {
 	ConstraintExpr("amd64")
 	for m := 1; m <= 6; m++ {

@@ -12,7 +12,7 @@ import (
 
 // gemm is the product of m rows of A with one panel of 16 columns of B.
 func gemm(m int) {
-	TEXT(fmt.Sprintf("gemm%dx16", m), NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
+	text(fmt.Sprintf("gemm%dx16", m), "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
 	Doc(fmt.Sprintf("gemm%dx16 computes C[i][j] (+)= sum_k A[i*rsa+k*csa] * B[k*ldb+j] for i < %d, j < 16.", m, m),
 		"The sum starts from C if load is not 0. Strides are in elements; ahead is prefetched, step bytes on for each k.")
 	k := Load(Param("k"), GP64())
@@ -117,10 +117,10 @@ func gemm(m int) {
 func gemm512(m, n int) {
 	name := fmt.Sprintf("gemm%dx%dAVX512", m, 16*n)
 	if n == 1 {
-		TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
+		text(name, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc int, load int, ahead *float32, step int)")
 		Doc(fmt.Sprintf("%s is gemm%dx16's rule for i < %d, with AVX-512.", name, min(m, 6), m))
 	} else {
-		TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, c1 *float32, ldc int, load int, ahead, ahead1 *float32, step int)")
+		text(name, "func(k int, a *float32, rsa, csa int, b, b1 *float32, ldb int, c, c1 *float32, ldc int, load int, ahead, ahead1 *float32, step int)")
 		Doc(fmt.Sprintf("%s is gemm%dx16AVX512 with two panels: b and c, b1 and c1.", name, m))
 	}
 	nth := func(name string, p int) string {
@@ -234,7 +234,7 @@ func gemm512(m, n int) {
 // gemv is one row of A with several panels at once: a single row's chain waits
 // for every multiply-add, so several chains run side by side.
 func gemv(n int) {
-	TEXT(fmt.Sprintf("gemv%dx16", n), NOSPLIT, "func(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)")
+	text(fmt.Sprintf("gemv%dx16", n), "func(k int, a *float32, b *[4]*float32, ldb int, c *float32, load int)")
 	Doc(fmt.Sprintf("gemv%dx16 computes C[16p+j] (+)= sum_k A[k] * B[p][k*ldb+j] for p < %d, j < 16, as gemm1x16 does.", n, n))
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
@@ -288,7 +288,7 @@ func gemv(n int) {
 // every multiply-add, so many run side by side.
 func few512(m int) {
 	name := fmt.Sprintf("gemm%dx64AVX512", m)
-	TEXT(name, NOSPLIT, "func(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)")
+	text(name, "func(k int, a *float32, rsa int, b *[4]*float32, ldb int, c *float32, ldc int, load int)")
 	Doc(fmt.Sprintf("%s computes C[i][16p+j] (+)= sum_k A[i*rsa+k] * B[p][k*ldb+j] for i < %d, p < 4, j < 16, as gemm%dx16AVX512 does.", name, m, m))
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())

@@ -119,7 +119,7 @@ const (
 var expP = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}
 
 func rowMax() {
-	TEXT("rowMaxAVX2", NOSPLIT, "func(n int, x *float32) float32")
+	text("rowMaxAVX2", "func(n int, x *float32) float32")
 	Doc("rowMaxAVX2 returns the largest of x[0:n], n a positive multiple of 16.")
 	n, x := Load(Param("n"), GP64()), Load(Param("x"), GP64())
 	lo, hi := YMM(), YMM()
@@ -135,7 +135,7 @@ func rowMax() {
 }
 
 func rowExp() {
-	TEXT("rowExpAVX2", NOSPLIT, "func(n int, dst, x *float32, scale, shift float32) float32")
+	text("rowExpAVX2", "func(n int, dst, x *float32, scale, shift float32) float32")
 	Doc("rowExpAVX2 sets dst[i] = exp(x[i]*scale - shift) and returns the sum; dst may be x.")
 	n, dst, x := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("x"), GP64())
 	scale, shift := broadcast("scale"), broadcast("shift")
@@ -156,7 +156,7 @@ func rowExp() {
 }
 
 func rowDot() {
-	TEXT("rowDotAVX2", NOSPLIT, "func(n int, x, y *float32) float32")
+	text("rowDotAVX2", "func(n int, x, y *float32) float32")
 	Doc("rowDotAVX2 returns the sum of x[i]*y[i].")
 	n, x, y := Load(Param("n"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
 	sums := [2]VecVirtual{zero(), zero()}
@@ -173,7 +173,7 @@ func rowDot() {
 }
 
 func rowDot3() {
-	TEXT("rowDot3AVX2", NOSPLIT, "func(n int, w, x, y *float32) float32")
+	text("rowDot3AVX2", "func(n int, w, x, y *float32) float32")
 	Doc("rowDot3AVX2 returns the sum of (w[i]*x[i])*y[i].")
 	n, w, x, y := Load(Param("n"), GP64()), Load(Param("w"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
 	sums := [2]VecVirtual{zero(), zero()}
@@ -191,7 +191,7 @@ func rowDot3() {
 }
 
 func rowAdd() {
-	TEXT("rowAddAVX2", NOSPLIT, "func(n int, dst, x, y *float32)")
+	text("rowAddAVX2", "func(n int, dst, x, y *float32)")
 	Doc("rowAddAVX2 sets dst[i] = x[i] + y[i].")
 	binary(func(x, y, dst Op) { VADDPS(x, y, dst) })
 }
@@ -211,7 +211,7 @@ func binary(op func(x, y, dst Op)) {
 }
 
 func rowScale() {
-	TEXT("rowScaleAVX2", NOSPLIT, "func(n int, dst, x *float32, a float32)")
+	text("rowScaleAVX2", "func(n int, dst, x *float32, a float32)")
 	Doc("rowScaleAVX2 sets dst[i] = a*x[i].")
 	n, dst, x := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("x"), GP64())
 	a := broadcast("a")
@@ -232,7 +232,7 @@ func rowAxpy(relu bool) {
 	if relu {
 		name, what = "rowReluAxpyAVX2", "max(x[i], 0)"
 	}
-	TEXT(name, NOSPLIT, "func(n int, dst, x *float32, a float32)")
+	text(name, "func(n int, dst, x *float32, a float32)")
 	Doc(name + " sets dst[i] += a*" + what + ", rounded once.")
 	n, dst, x := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("x"), GP64())
 	a, none := broadcast("a"), YMM()
@@ -254,7 +254,7 @@ func rowAxpy(relu bool) {
 }
 
 func rowNorm() {
-	TEXT("rowNormAVX2", NOSPLIT, "func(n int, dst, x, w *float32, inv float32)")
+	text("rowNormAVX2", "func(n int, dst, x, w *float32, inv float32)")
 	Doc("rowNormAVX2 sets dst[i] = (x[i]*inv)*w[i].")
 	n, dst, x, w := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("w"), GP64())
 	inv := broadcast("inv")
@@ -271,7 +271,7 @@ func rowNorm() {
 }
 
 func rowNormBack() {
-	TEXT("rowNormBackAVX2", NOSPLIT, "func(n int, dx, dw, dy, x, w *float32, inv, k float32)")
+	text("rowNormBackAVX2", "func(n int, dx, dw, dy, x, w *float32, inv, k float32)")
 	Doc("rowNormBackAVX2 sets dx[i] += (w[i]*dy[i])*inv - x[i]*k and dw[i] += dy[i]*(x[i]*inv).")
 	n, dx, dw := Load(Param("n"), GP64()), Load(Param("dx"), GP64()), Load(Param("dw"), GP64())
 	dy, x, w := Load(Param("dy"), GP64()), Load(Param("x"), GP64()), Load(Param("w"), GP64())
@@ -309,7 +309,7 @@ func sigmoid(g VecVirtual) VecVirtual {
 }
 
 func rowSwiGLU() {
-	TEXT("rowSwiGLUAVX2", NOSPLIT, "func(n int, dst, gate, up *float32)")
+	text("rowSwiGLUAVX2", "func(n int, dst, gate, up *float32)")
 	Doc("rowSwiGLUAVX2 sets dst[i] = (gate*sigmoid(gate))*up.")
 	n, dst, g, u := Load(Param("n"), GP64()), Load(Param("dst"), GP64()), Load(Param("gate"), GP64()), Load(Param("up"), GP64())
 	loop16(n, []Register{dst, g, u}, func() {
@@ -327,7 +327,7 @@ func rowSwiGLU() {
 }
 
 func rowSwiGLUBack() {
-	TEXT("rowSwiGLUBackAVX2", NOSPLIT, "func(n int, dg, du, dy, gate, up *float32)")
+	text("rowSwiGLUBackAVX2", "func(n int, dg, du, dy, gate, up *float32)")
 	Doc("rowSwiGLUBackAVX2 sets du[i] = dy*(gate*s) and dg[i] = (dy*up)*(s*(1+gate*(1-s))), s = sigmoid(gate).")
 	n, dg, du := Load(Param("n"), GP64()), Load(Param("dg"), GP64()), Load(Param("du"), GP64())
 	dy, g, u := Load(Param("dy"), GP64()), Load(Param("gate"), GP64()), Load(Param("up"), GP64())
@@ -357,7 +357,7 @@ func rowSwiGLUBack() {
 }
 
 func rowRope() {
-	TEXT("rowRopeAVX2", NOSPLIT, "func(n int, x1, x2, cos, sin *float32, sign float32)")
+	text("rowRopeAVX2", "func(n int, x1, x2, cos, sin *float32, sign float32)")
 	Doc("rowRopeAVX2 rotates the pairs (x1[i], x2[i]) in place: x1*c - x2*(sign*s), x2*c + x1*(sign*s). n is a multiple of 8.")
 	n, x1, x2 := Load(Param("n"), GP64()), Load(Param("x1"), GP64()), Load(Param("x2"), GP64())
 	cos, sin := Load(Param("cos"), GP64()), Load(Param("sin"), GP64())
@@ -387,7 +387,7 @@ func rowRope() {
 }
 
 func rowSoftmaxBack() {
-	TEXT("rowSoftmaxBackAVX2", NOSPLIT, "func(n int, p, dp *float32, delta, scale float32)")
+	text("rowSoftmaxBackAVX2", "func(n int, p, dp *float32, delta, scale float32)")
 	Doc("rowSoftmaxBackAVX2 sets dp[i] = (p[i]*(dp[i]-delta))*scale.")
 	n, p, dp := Load(Param("n"), GP64()), Load(Param("p"), GP64()), Load(Param("dp"), GP64())
 	delta, scale := broadcast("delta"), broadcast("scale")
@@ -406,7 +406,7 @@ func rowSoftmaxBack() {
 }
 
 func rowAdamW() {
-	TEXT("rowAdamWAVX2", NOSPLIT, "func(n int, p, grad, m, v *float32, c *[9]float32)")
+	text("rowAdamWAVX2", "func(n int, p, grad, m, v *float32, c *[9]float32)")
 	Doc("rowAdamWAVX2 is one AdamW update; c holds gscale, beta1, 1-beta1, beta2, 1-beta2, 1/sqrt(1-beta2^t), eps, lr/(1-beta1^t), 1-lr*decay.")
 	n, p, g := Load(Param("n"), GP64()), Load(Param("p"), GP64()), Load(Param("grad"), GP64())
 	m, v, c := Load(Param("m"), GP64()), Load(Param("v"), GP64()), Load(Param("c"), GP64())
@@ -440,7 +440,7 @@ func rowAdamW() {
 }
 
 func transpose8() {
-	TEXT("transpose8AVX2", NOSPLIT, "func(dst *float32, ldd int, src *float32, lds int)")
+	text("transpose8AVX2", "func(dst *float32, ldd int, src *float32, lds int)")
 	Doc("transpose8AVX2 sets dst[j*ldd+i] = src[i*lds+j] for i, j < 8.")
 	dst, ldd := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64())
 	src, lds := Load(Param("src"), GP64()), Load(Param("lds"), GP64())
@@ -483,7 +483,7 @@ func transpose8() {
 }
 
 func pause() {
-	TEXT("pauseAVX2", NOSPLIT, "func(n int)")
+	text("pauseAVX2", "func(n int)")
 	Doc("pauseAVX2 waits for n PAUSE instructions: a spinning thread leaves the core's resources to others.")
 	n := Load(Param("n"), GP64())
 	Label("loop")
