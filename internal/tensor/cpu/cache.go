@@ -82,6 +82,15 @@ func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slot
 	})
 }
 
+// cachedThread is a thread's memory for CacheAttend, kept between calls: an engine
+// asks in each layer at every token.
+type cachedThread struct {
+	blocks kvBlocks
+	picker picker
+	values []float32
+	tail   []float32 // keys of a block that is not full
+}
+
 // CacheAttend runs queries over cached keys. A single query takes all heads
 // that share a key-value head as the rows of one tile.
 func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, views []tensor.View, choice tensor.Selection) {
@@ -90,15 +99,14 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 	sh := &c.shape
 	ov, qv := vec(o), vec(q)
 	per := sh.Heads / sh.KVHeads
-	kbs, pickers, values := make([]kvBlocks, d.pool.threads), make([]picker, d.pool.threads), make([][]float32, d.pool.threads)
-	tails := make([][]float32, d.pool.threads)
 	tasks := len(views) * sh.KVHeads
 	grain := 1
 	if len(views) > 0 && views[0].Len == 1 {
 		grain = max(1, 4096/((views[0].Pos+1)*per*sh.KeyDim))
 	}
 	d.pool.split(tasks, grain, func(thread, lo, hi int) {
-		b := &kbs[thread]
+		t := &d.cached[thread]
+		b := &t.blocks
 		var last [tileM]int
 		for task := lo; task < hi; task++ {
 			view, kh := &views[task/sh.KVHeads], task%sh.KVHeads
@@ -109,13 +117,13 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 			}
 			for j := dense; j < view.Len; j++ {
 				row := view.Row + j
-				pickers[thread].pickCached(c, view, layer, kh, sel[row])
+				t.picker.pickCached(c, view, layer, kh, sel[row])
 				rowTiles(kh*per, (kh+1)*per, func(h, m int) {
 					for r := range m {
 						last[r] = len(sel[row]) - 1
 					}
 					at := row*sh.Heads + h
-					attendTile(ov[at*sh.ValueDim:], sh.ValueDim, qv[at*sh.KeyDim:], sh.KeyDim, last[:m], &pickers[thread].blocks, sh, s, nil, 0)
+					attendTile(ov[at*sh.ValueDim:], sh.ValueDim, qv[at*sh.KeyDim:], sh.KeyDim, last[:m], &t.picker.blocks, sh, s, nil, 0)
 				})
 			}
 			if dense == 0 {
@@ -127,12 +135,12 @@ func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, vie
 				b.k, b.v = append(b.k, k), append(b.v, v)
 			}
 			if n := len(b.k); (view.Pos+view.Len)%panel != 0 { // the last block is still rows
-				tail := grow(&tails[thread], panel*sh.KeyDim)
+				tail := grow(&t.tail, panel*sh.KeyDim)
 				toPanel(tail, b.k[n-1], sh.KeyDim)
 				b.k[n-1] = tail
 			}
 			if sh.ValuesInKeys {
-				b.v = valuesOf(b.k, &values[thread], sh)
+				b.v = valuesOf(b.k, &t.values, sh)
 			}
 			if view.Len == 1 {
 				row := view.Row*sh.Heads + kh*per

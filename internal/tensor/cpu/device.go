@@ -25,6 +25,7 @@ type Device struct {
 	perThread  [][]float32
 	forOneCall []float32
 	logits     rowLogits
+	cached     []cachedThread
 }
 
 var _ tensor.Device = (*Device)(nil)
@@ -32,7 +33,7 @@ var _ tensor.Device = (*Device)(nil)
 // New returns a device that uses so many threads, 0 for all cores.
 func New(threads int) *Device {
 	p := newPool(threads)
-	return &Device{pool: p, perThread: make([][]float32, p.threads)}
+	return &Device{pool: p, perThread: make([][]float32, p.threads), cached: make([]cachedThread, p.threads)}
 }
 
 // Name says which kernels run. All kinds give the same bits.
