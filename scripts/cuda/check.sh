@@ -122,8 +122,8 @@ if wants speed; then
       without=$(grep -s 'NOT RUN' "$out/speed-$shape-torch.log") && note "NOT RUN" "generate-$shape-torch" "$without"
     fi
   done
-  # MFU is flops_per_s by the dense bfloat16 peak: 989e12 of an H100 SXM or H200.
   sed 's/"seconds":.*//' "$out/speed.jsonl"
+  if "$work/gpucheck" mfu "$out/doctor.json" "$out/speed.jsonl" >"$out/mfu.log" 2>&1; then tee -a "$summary" <"$out/mfu.log"; else note FAILED mfu "$(tail -n 1 "$out/mfu.log")"; fi
 fi
 
 echo "== $SECONDS s; $out"

@@ -5,6 +5,7 @@
 //	gpucheck model SHAPE DIR            writes a random model (0.6b, 1.7b, 8b, tiny)
 //	gpucheck parity DEVICE DIR OUT      logprobs and gradients of that model
 //	gpucheck speed DEVICE SHAPE...      a line of JSON each: training and generation
+//	gpucheck mfu DOCTOR SPEEDS          utilization, from doctor's and speed's output
 //
 // DEVICE is cuda, or cpu to try the program itself.
 package main
@@ -52,8 +53,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			}
 		}
 		return nil
+	case len(args) == 3 && args[0] == "mfu":
+		return printMFU(args[1], args[2], out)
 	}
-	return fmt.Errorf("gpucheck model SHAPE DIR | parity DEVICE DIR OUT | speed DEVICE SHAPE...; shapes are %v", slices.Sorted(maps.Keys(shapes)))
+	return fmt.Errorf("gpucheck model SHAPE DIR | parity DEVICE DIR OUT | speed DEVICE SHAPE... | mfu DOCTOR SPEEDS; shapes are %v", slices.Sorted(maps.Keys(shapes)))
 }
 
 // shape is a Qwen3 model's size.

@@ -26,7 +26,7 @@ type line struct {
 	Prompt   int       `json:"prompt,omitempty"`
 	New      int       `json:"new,omitempty"`
 	TokensPS float64   `json:"tokens_per_s"`
-	FlopsPS  float64   `json:"flops_per_s,omitempty"` // of training; MFU is this by the GPU's peak
+	FlopsPS  float64   `json:"flops_per_s,omitempty"` // of training, by shape.flops
 	Seconds  []float64 `json:"seconds"`
 }
 
