@@ -5,6 +5,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
+	"github.com/grouse-rl/grouse/internal/rng"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/trainer/grpo"
 	"github.com/grouse-rl/grouse/trainer/optim"
@@ -19,6 +20,7 @@ type Trainer struct {
 	obj   *grpo.Objective // of an rl stage
 	graph *tensor.Graph
 	m, v  []tensor.Buffer // moments, as the model's parameters; nil: frozen
+	noise rng.Key         // of rounding, where the weights have no float32 masters
 	state State
 
 	differ, counted []int     // of the step's kept routing, by layer with experts
@@ -36,6 +38,10 @@ type State struct {
 // place.
 func New(m *model.Model, stage grouse.Stage) (*Trainer, error) {
 	t := &Trainer{model: m, stage: stage}
+	t.SetSeed(0)
+	if _, ok := m.Device().(tensor.Rounder); stage.Trainer.BF16Weights && !ok {
+		return nil, grouse.Errorf(grouse.Invalid, "trainer.bf16_weights: %s has float32 weights only", m.Device().Name()).WithFix("remove it, or set trainer.backend: cuda")
+	}
 	if stage.Kind == grouse.StageRL {
 		obj, err := grpo.New(&stage.Algorithm)
 		if err != nil {
@@ -43,6 +49,7 @@ func New(m *model.Model, stage grouse.Stage) (*Trainer, error) {
 		}
 		t.obj = obj
 	}
+	m.SetBF16(stage.Trainer.BF16Weights)
 	m.Train(trains(&stage))
 	for _, p := range m.Params() {
 		t.m = append(t.m, t.newMoment(p))
@@ -69,6 +76,10 @@ func (t *Trainer) UsesReference() bool {
 
 // SetReference gives the policy that the KL is measured to.
 func (t *Trainer) SetReference(ref *model.Model) { t.ref = ref }
+
+// SetSeed says which random numbers round the weights, where they have no float32
+// masters; without it, those of seed 0.
+func (t *Trainer) SetSeed(seed uint64) { t.noise = rng.NewKey(rng.Round, t.stage.Name, seed) }
 
 // Configure changes what a running stage may change: learning rate, KL
 // strengths, steps.
@@ -114,6 +125,11 @@ func (t *Trainer) apply(out grouse.Metrics) bool {
 			continue
 		}
 		c := step.Coefficients(optim.Decays(p.Name, p.Shape()))
+		if p.BF16 {
+			noise := tensor.Noise{Key: t.noise, Param: uint32(i), Update: step.T}
+			dev.(tensor.Rounder).AdamWRounded(p.Data, p.Grad, t.m[i], t.v[i], tensor.AdamWStep(c), noise)
+			continue
+		}
 		dev.AdamW(p.Data, p.Grad, t.m[i], t.v[i], tensor.AdamWStep(c))
 	}
 	return true

@@ -3,6 +3,7 @@ package trainer_test
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
@@ -151,6 +152,15 @@ func TestRestoreGoesOn(t *testing.T) {
 	}
 	if differ < len(full)/2 {
 		t.Errorf("bfloat16 moments changed %d of %d weights only", differ, len(full))
+	}
+}
+
+// The processor keeps float32 weights: to leave them out is refused, not ignored.
+func TestWeightsWithoutMastersNeedTheDevice(t *testing.T) {
+	s := stage()
+	s.Trainer.BF16Weights = true
+	if _, err := trainer.New(open(t, 1, "llama"), s); grouse.KindOf(err) != grouse.Invalid || !strings.Contains(err.Error(), "trainer.bf16_weights: cpu/") || grouse.FixOf(err) == "" {
+		t.Errorf("%v; %s", err, grouse.FixOf(err))
 	}
 }
 

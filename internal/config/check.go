@@ -246,6 +246,9 @@ func (c *checker) trainer(path string, t *grouse.TrainerSpec) {
 	c.oneOf(path+".train_indexer", t.TrainIndexer, grouse.IndexerNone, grouse.IndexerWarmup, grouse.IndexerSparse)
 	c.oneOf(path+".lr_scheduler_type", t.Schedule, "constant", "linear", "cosine")
 	c.positive(path+".micro_batch_tokens", t.MicroBatchTokens)
+	if t.BF16Weights && t.Backend != "cuda" {
+		c.refuse(path+".bf16_weights", "remove it, or set trainer.backend: cuda", "%s trains float32 weights only", t.Backend)
+	}
 	for _, f := range []struct {
 		key  string
 		v    float64

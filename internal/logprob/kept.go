@@ -19,7 +19,12 @@ import (
 func Kept(logits []float32, target int, temperature float32) float32 {
 	tau := float64(divisor(temperature))
 	top, sum := KeptSum(logits, tau)
-	return float32((float64(logits[target])/tau - top) - rng.Log(sum))
+	return KeptFrom(top, sum, logits[target], tau)
+}
+
+// KeptFrom is Kept after KeptSum, for one of the set's logits.
+func KeptFrom(top, sum float64, logit float32, tau float64) float32 {
+	return float32((float64(logit)/tau - top) - rng.Log(sum))
 }
 
 // KeptSum returns max x and sum exp(x - max x), x = z/tau, in ascending order.

@@ -19,9 +19,10 @@ type Source interface {
 	Float32(name string, dst []float32) error
 }
 
-// Load reads all weights. A tensor that is missing, is of another shape or is
-// not the architecture's is an error that names it.
+// Load reads all weights, into float32. A tensor that is missing, is of another shape
+// or is not the architecture's is an error that names it.
 func (m *Model) Load(src Source) error {
+	m.SetBF16(false)
 	known := map[string]bool{}
 	for _, p := range m.params {
 		known[p.Name] = true
@@ -133,10 +134,22 @@ func (m *Model) FoldGrads() {
 	}
 }
 
-// CopyFrom copies the weights of a model of the same architecture and device.
+// CopyFrom copies the weights of a model of the same architecture and device, in the
+// type that they have there.
 func (m *Model) CopyFrom(src *Model) {
 	for i, p := range m.params {
+		p.SetBF16(m.dev, src.params[i].BF16)
 		m.dev.Copy(p.Data, src.params[i].Data)
+	}
+}
+
+// SetBF16 moves all matrices into bfloat16, without float32 masters, or back. The
+// device must be a tensor.Rounder.
+func (m *Model) SetBF16(on bool) {
+	for _, p := range m.params {
+		if p.In > 0 {
+			p.SetBF16(m.dev, on)
+		}
 	}
 }
 

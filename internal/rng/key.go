@@ -16,10 +16,11 @@ const (
 	Data    Purpose = "data"    // shuffles and prompt draws
 	Init    Purpose = "init"    // initial weights
 	Reject  Purpose = "reject"  // sampling in a rejection_sampling stage
+	Round   Purpose = "round"   // rounding of weights without float32 masters
 )
 
 // Purposes lists every Purpose.
-var Purposes = [...]Purpose{Rollout, Eval, Data, Init, Reject}
+var Purposes = [...]Purpose{Rollout, Eval, Data, Init, Reject, Round}
 
 // NewKey returns the key of a purpose within a stage (its name) of a run with
 // this seed: the first 8 bytes of SHA-256("grouse/1|purpose|stage|seed"), as

@@ -1,6 +1,9 @@
 package tensor
 
-import "github.com/grouse-rl/grouse/internal/logprob"
+import (
+	"github.com/grouse-rl/grouse/internal/logprob"
+	"github.com/grouse-rl/grouse/internal/rng"
+)
 
 // Buffer is memory of a device, float32 unless it was made by NewBF16.
 type Buffer interface{ Len() int }
@@ -152,6 +155,54 @@ type AdamWStep struct {
 	Rate               float32
 	InvRootBias2       float32
 	Eps                float32
+}
+
+// Drawer is a Device that draws tokens itself: rows of logits stay where they are.
+type Drawer interface {
+	Device
+	// Draw draws len(u[i]) tokens from the logits of row i, h[i] wᵀ, one with each
+	// uniform number, and hands them over in order of rows and numbers. From the same
+	// logits and masses a sampler of package rollout/sampling draws the same, bit for
+	// bit. It returns false, and has drawn nothing, if it has no way for the settings,
+	// or if a row is not a distribution: Logits shows it.
+	Draw(h, w Buffer, rows, dim, vocab int, s Sampling, u [][]float32, draw func(i, j int, d Draw)) bool
+}
+
+// Sampling says how a token is drawn: temperature, top-k, top-p over the renormalized
+// survivors, min-p.
+type Sampling struct {
+	Temperature float32 // 0: greedy
+	TopK        int     // 0: off; below the size of the vocabulary
+	TopP        float64 // 1: off
+	MinP        float64 // 0: off
+}
+
+// Draw is a token with what sampling records of it.
+type Draw struct {
+	Token            int32
+	Logprob, Entropy float32
+	Kept             []int32 // ascending; nil: the whole vocabulary
+}
+
+// Rounder is a Device that trains matrices without float32 masters: memory of
+// NewBF16 may be the matrix in Embed and in every product, and is read and written
+// by ReadMatrix and WriteMatrix.
+type Rounder interface {
+	Device
+	// AdamWRounded is AdamW of such a matrix. The new weight is rounded to one of the
+	// two bfloat16 numbers around it, at random, with the probability that makes it
+	// the mean: updates too small for a bfloat16 weight to take up are not lost.
+	// Moments are float32 or bfloat16.
+	AdamWRounded(p, grad, m, v Buffer, step AdamWStep, noise Noise)
+}
+
+// Noise names the random numbers of one AdamWRounded: weight i is rounded with the
+// lower 16 bits of word i%4 of rng.Philox(Key, {i/4, Param, Update's lower word, its
+// upper word}).
+type Noise struct {
+	Key    rng.Key
+	Param  uint32 // place among the model's weights
+	Update int64  // of the stage's, from 1
 }
 
 // BlockTokens is the number of positions in a block of a cache.

@@ -34,6 +34,7 @@ type Param struct {
 	LookupGrad Buffer
 	Decay      bool // weight decay applies: matrices, not norms and biases
 	Frozen     bool // not being trained: it has no gradient
+	BF16       bool // Data is bfloat16: there is no float32 master (see Rounder)
 }
 
 // Size returns the number of elements.
@@ -59,6 +60,22 @@ func (p *Param) alloc(dev Device) Buffer {
 		return dev.New(p.Out)
 	}
 	return dev.NewMatrix(p.Out, p.In)
+}
+
+// SetBF16 moves the weight into bfloat16 memory, rounded to the nearest, or back
+// into float32. The old memory is left to those who still read it.
+func (p *Param) SetBF16(dev Device, on bool) {
+	if p.BF16 == on {
+		return
+	}
+	var to Buffer
+	if on {
+		to = dev.NewBF16(p.Data.Len())
+	} else {
+		to = p.alloc(dev)
+	}
+	dev.Copy(to, p.Data)
+	p.Data, p.BF16 = to, on
 }
 
 // Like returns a zeroed buffer of the parameter's layout: a gradient, a moment.

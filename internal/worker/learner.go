@@ -100,6 +100,7 @@ func (l *learner) enter(stage int) error {
 	if err != nil {
 		return err
 	}
+	tr.SetSeed(l.spec.Seed)
 	l.stage, l.tr, l.ref, l.refAt = stage, tr, nil, ""
 	return nil
 }
@@ -142,6 +143,7 @@ func (l *learner) loadReference(name string) error {
 	if err := l.ref.Load(fileSource{f}); err != nil {
 		return err
 	}
+	l.ref.SetBF16(l.spec.Stages[l.stage].Trainer.BF16Weights)
 	l.refAt = name
 	l.tr.SetReference(l.ref)
 	return nil

@@ -12,4 +12,7 @@
 // nothing else: not on what else is being generated, on memory, on threads or on
 // timing. Its logprobs are bit for bit those that the trainer computes with the
 // same weights. A request waits while memory is short; it does not fail.
+//
+// Tokens are drawn by package sampling, or with the same result by a device that can
+// (tensor.Drawer).
 package engine

@@ -352,13 +352,16 @@ type drawRow struct {
 	seqs   []*sequence
 }
 
-// draw computes logits, rows of one temperature at a time, and samples.
+// draw computes logits and samples: rows of one temperature at a time, of one setting
+// if the device itself draws.
 func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
+	drawer, _ := s.e.dev.(tensor.Drawer)
 	for len(rows) > 0 {
-		tau := rows[0].seqs[0].g.req.Sampling.Temperature
+		first := rows[0].seqs[0].g.req.Sampling
 		var now, later []drawRow
 		for _, r := range rows {
-			if r.seqs[0].g.req.Sampling.Temperature == tau {
+			set := r.seqs[0].g.req.Sampling
+			if set == first || (drawer == nil && set.Temperature == first.Temperature) {
 				now = append(now, r)
 			} else {
 				later = append(later, r)
@@ -372,24 +375,53 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 			flat = append(flat, r.hidden...)
 		}
 		s.e.dev.Write(h.Data, flat)
-		errs := make([]error, len(now))
-		s.e.dev.Logits(h.Data, head.Data, len(now), head.In, head.Out, tau, func(i int, logits []float32, masses *logprob.Masses) {
-			for _, q := range now[i].seqs {
-				if _, err := q.draw(logits, masses); err != nil {
-					errs[i] = err
-				}
+		if drawer == nil || !drawThere(drawer, h, head, now) {
+			if err := s.drawHere(h, head, now); err != nil {
+				return err
 			}
-		})
-		for i, r := range now {
-			if errs[i] != nil {
-				return errs[i]
-			}
+		}
+		for _, r := range now {
 			for _, q := range r.seqs {
 				s.drawn(q)
 			}
 		}
 	}
 	return nil
+}
+
+// drawHere has the logits handed over and samples from them.
+func (s *scheduler) drawHere(h *tensor.Tensor, head *tensor.Param, rows []drawRow) error {
+	errs := make([]error, len(rows))
+	tau := rows[0].seqs[0].g.req.Sampling.Temperature
+	s.e.dev.Logits(h.Data, head.Data, len(rows), head.In, head.Out, tau, func(i int, logits []float32, masses *logprob.Masses) {
+		for _, q := range rows[i].seqs {
+			if err := q.draw(logits, masses); err != nil {
+				errs[i] = err
+			}
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drawThere has the device draw, with the same result. It reports false if it cannot.
+func drawThere(dev tensor.Drawer, h *tensor.Tensor, head *tensor.Param, rows []drawRow) bool {
+	q := rows[0].seqs[0]
+	set := tensor.Sampling{Temperature: q.g.req.Sampling.Temperature}
+	set.TopK, set.TopP, set.MinP = q.sampler.Filters()
+	u := make([][]float32, len(rows))
+	for i, r := range rows {
+		for _, q := range r.seqs {
+			u[i] = append(u[i], q.uniform())
+		}
+	}
+	return dev.Draw(h.Data, head.Data, len(rows), head.In, head.Out, set, u, func(i, j int, d tensor.Draw) {
+		rows[i].seqs[j].take(sampling.Draw(d))
+	})
 }
 
 // drawn tells the request of its new token, in a fixed order.

@@ -47,15 +47,24 @@ type sequence struct {
 
 func (s *sequence) length() int { return len(s.g.req.Prompt) + len(s.r.ResponseIDs) }
 
-// draw samples the next token and reports whether the sequence has ended.
-func (s *sequence) draw(logits []float32, m *logprob.Masses) (ended bool, err error) {
+// uniform is the number that draws the next token.
+func (s *sequence) uniform() float32 {
 	req := &s.g.req
-	t := len(s.r.ResponseIDs)
-	u := req.Key.Uniform(uint32(t), uint32(req.FirstSample+s.index), req.Candidate, req.Step)
-	d, err := s.sampler.Sample(logits, u, m)
-	if err != nil {
-		return true, err
+	return req.Key.Uniform(uint32(len(s.r.ResponseIDs)), uint32(req.FirstSample+s.index), req.Candidate, req.Step)
+}
+
+// draw samples the next token.
+func (s *sequence) draw(logits []float32, m *logprob.Masses) error {
+	d, err := s.sampler.Sample(logits, s.uniform(), m)
+	if err == nil {
+		s.take(d)
 	}
+	return err
+}
+
+// take appends a token and ends the sequence if it was the last.
+func (s *sequence) take(d sampling.Draw) {
+	req := &s.g.req
 	s.r.ResponseIDs = append(s.r.ResponseIDs, d.Token)
 	s.r.Logprobs = append(s.r.Logprobs, d.Logprob)
 	s.r.Entropy = append(s.r.Entropy, d.Entropy)
@@ -70,10 +79,9 @@ func (s *sequence) draw(logits []float32, m *logprob.Masses) (ended bool, err er
 	switch {
 	case slices.Contains(req.StopIDs, d.Token), s.stopString():
 		s.r.Finish = grouse.FinishStop
-	case t+1 == req.MaxTokens:
+	case len(s.r.ResponseIDs) == req.MaxTokens:
 		s.r.Finish = grouse.FinishLength
 	}
-	return s.r.Finish != "", nil
 }
 
 // stopString looks for a stop string in the text of the last tokens.

@@ -62,6 +62,9 @@ func New(set grouse.Sampling, vocab int) (*Sampler, error) {
 	return s, nil
 }
 
+// Filters returns the settings as they are applied: topK 0, topP 1 and minP 0 are off.
+func (s *Sampler) Filters() (topK int, topP, minP float64) { return s.topK, s.topP, s.minP }
+
 // decimal returns the number that was written for f: 0.9 for float32(0.9), which
 // is 0.8999999762. A threshold compared in float64 is the recipe's own.
 func decimal(f float32) float64 {

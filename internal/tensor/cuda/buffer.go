@@ -14,8 +14,8 @@ import (
 // frees (a dropped model, a graph) the garbage collector does.
 type memory struct {
 	at    driver.Ptr
-	cap   int // elements
-	bf16  bool
+	cap   int        // elements
+	bf16  bool       // its numbers: a moment, or a weight without a float32 master
 	half  driver.Ptr // bfloat16 copy of a weight, 0: none
 	fresh bool       // half is up to date
 	id    uint64     // of all memories of the device
@@ -132,13 +132,22 @@ func (d *Device) Zero(b tensor.Buffer) {
 // Read copies to the host and waits for it.
 func (d *Device) Read(dst []float32, b tensor.Buffer) {
 	defer d.begin()()
-	check(d.drv.Download(bytes(dst[:min(len(dst), b.Len())]), in(b)))
+	p := in(b)
+	if x := b.(*buffer); x.bf16 {
+		p = d.widened(x)
+	}
+	check(d.drv.Download(bytes(dst[:min(len(dst), b.Len())]), p))
 }
 
-// Write copies from the host.
+// Write copies from the host; bfloat16 is rounded to the nearest.
 func (d *Device) Write(b tensor.Buffer, src []float32) {
 	defer d.begin()()
-	d.drv.Upload(out(b), bytes(src[:min(len(src), b.Len())]))
+	src = src[:min(len(src), b.Len())]
+	if !b.(*buffer).bf16 {
+		d.drv.Upload(out(b), bytes(src))
+		return
+	}
+	d.each("cast_to_bf16", len(src), out(b), d.upload(src), int64(len(src)))
 }
 
 // ReadMatrix copies a matrix to the host.

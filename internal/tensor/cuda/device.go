@@ -34,7 +34,10 @@ type Device struct {
 	next     int // of rounded, the one to be replaced
 }
 
-var _ tensor.Device = (*Device)(nil)
+var (
+	_ tensor.Drawer  = (*Device)(nil)
+	_ tensor.Rounder = (*Device)(nil)
+)
 
 // New returns the device of a driver.
 func New(drv driver.Driver, opts Options) *Device {
@@ -60,6 +63,12 @@ func (d *Device) Name() string {
 // HighWater returns the most bytes of buffers that were in use at once, without
 // temporaries.
 func (d *Device) HighWater() int64 { return d.arena.highWater }
+
+// Memory returns the GPU's free and total bytes; what the arena holds is not free.
+func (d *Device) Memory() (free, total int64) {
+	defer d.begin()()
+	return d.drv.Memory()
+}
 
 // Failure is what an operation panics with when the driver fails.
 type Failure struct{ Err error }

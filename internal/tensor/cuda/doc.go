@@ -16,7 +16,8 @@
 //   - Weights, their gradients and the optimizer's moments are float32 (moments
 //     bfloat16 if the trainer asks for it): updates are smaller than a bfloat16
 //     weight can take up. A weight gets a bfloat16 copy when a product first needs
-//     one; AdamW writes it in the same pass.
+//     one; AdamW writes it in the same pass. A matrix may be bfloat16 alone, rounded
+//     at random where the trainer asks for it (AdamWRounded).
 //   - Activations lie in memory as float32: sums along the residual stream and
 //     norms keep their digits, at twice the memory traffic of bfloat16. Operands of
 //     products are rounded to bfloat16 on the way in, sums and results are float32.
@@ -47,9 +48,8 @@
 // nobody frees come back when the garbage collector finds them, at the latest when
 // memory runs out. NewPlan says what a run will need before it starts.
 //
-// Not there yet: grouped products in one call, weights without float32 masters,
-// decoding recorded as a graph (lists are uploaded in each operation), split
-// reductions for decoding long contexts.
+// Not there yet: grouped products in one call, decoding recorded as a graph (lists
+// are uploaded in each operation), split reductions for decoding long contexts.
 //
 // # Errors
 //

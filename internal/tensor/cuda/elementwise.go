@@ -38,6 +38,17 @@ func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
 	w.fresh = had
 }
 
+// AdamWRounded updates p, which is bfloat16, and m and v.
+func (d *Device) AdamWRounded(p, grad, m, v tensor.Buffer, s tensor.AdamWStep, noise tensor.Noise) {
+	defer d.begin()()
+	n := p.Len()
+	if !p.(*buffer).bf16 {
+		panic("cuda: AdamWRounded of float32 weights")
+	}
+	d.each("adamw_rounded", (n+3)/4, out(p), in(grad), out(m), out(v), truth(m.(*buffer).bf16), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps,
+		int32(noise.Key[0]), int32(noise.Key[1]), int32(noise.Param), noise.Update)
+}
+
 // SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.
 func (d *Device) SumSquares(b tensor.Buffer) float64 {
 	defer d.begin()()

@@ -54,9 +54,15 @@ func (d *Device) round(half, x driver.Ptr, rows, cols int) driver.Matrix {
 }
 
 // weight returns w as a product wants it: its bfloat16 copy, made again if w was
-// written.
+// written, or w itself if it is bfloat16.
 func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
 	b := w.(*buffer)
+	if b.bf16 && d.opts.Float32 {
+		return f32(d.widened(b), cols)
+	}
+	if b.bf16 {
+		return driver.Matrix{Data: b.at, Type: driver.BF16, Stride: cols}
+	}
 	if d.opts.Float32 {
 		return driver.Matrix{Data: b.at, Stride: cols}
 	}
@@ -69,6 +75,13 @@ func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
 		b.fresh = true
 	}
 	return driver.Matrix{Data: b.half, Type: driver.BF16, Stride: cols}
+}
+
+// widened returns a bfloat16 buffer as float32, for this operation.
+func (d *Device) widened(b *buffer) driver.Ptr {
+	p := d.floats(b.n)
+	d.each("cast_from_bf16", b.n, p, b.at, int64(b.n))
+	return p
 }
 
 func f32(p driver.Ptr, cols int) driver.Matrix { return driver.Matrix{Data: p, Stride: cols} }

@@ -8,7 +8,15 @@ import (
 )
 
 // Embed looks rows up.
-func (d *Device) Embed(y, w tensor.Buffer, ids []int32, dim int) { d.Gather(y, w, ids, dim) }
+func (d *Device) Embed(y, w tensor.Buffer, ids []int32, dim int) {
+	if !w.(*buffer).bf16 {
+		d.Gather(y, w, ids, dim)
+		return
+	}
+	defer d.begin()()
+	n := len(ids) * dim
+	d.each("gather_rows_bf16", n, out(y), in(w), d.ints(ids), int64(n), i32(dim))
+}
 
 // EmbedGrad adds to the looked-up rows, in the order of ids.
 func (d *Device) EmbedGrad(dw, dy tensor.Buffer, ids []int32, dim int) {

@@ -342,6 +342,7 @@ static constexpr emu::Coordinates threadIdx(0), blockIdx(1), blockDim(2), gridDi
   static const int added_##name = emu::add_kernel(#name, name); \
   static void name(__VA_ARGS__)
 #define GROUSE_SHARED(T, name, n) T* const name = emu::shared_array<T>(__COUNTER__, n)
+#define GROUSE_CONSTANT static const
 #define GROUSE_UNROLL
 #define grouse_dynamic (emu::now->dynamic)
 
@@ -379,6 +380,11 @@ static inline float from_bits(u32 u) {
   float f;
   memcpy(&f, &u, 4);
   return f;
+}
+static inline double double_from_bits(unsigned long long u) {
+  double d;
+  memcpy(&d, &u, 8);
+  return d;
 }
 static inline u32 to_bits(float f) {
   u32 u;

@@ -12,3 +12,4 @@
 #include "select.cu"
 #include "indexloss.cu"
 #include "logprob.cu"
+#include "sample.cu"

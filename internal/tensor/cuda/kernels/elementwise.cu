@@ -95,3 +95,51 @@ GROUSE_KERNEL(adamw_bf16, float* p, u16* half, const float* grad, u16* m, u16* v
     if (half) half[i] = narrow(w);
   }
 }
+
+// Philox4x32-10 (internal/rng): four random words of a counter under a key.
+GROUSE_DEVICE void philox(u32 (&x)[4], u32 k0, u32 k1) {
+  GROUSE_UNROLL
+  for (int round = 0; round < 10; round++) {
+    unsigned long long a = 0xD2511F53ull * x[0], b = 0xCD9E8D57ull * x[2];
+    u32 x1 = x[1], x3 = x[3];
+    x[0] = (u32)(b >> 32) ^ x1 ^ k0;
+    x[1] = (u32)b;
+    x[2] = (u32)(a >> 32) ^ x3 ^ k1;
+    x[3] = (u32)a;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
+
+// One of the two bfloat16 numbers around f, with the probability that makes f the
+// mean: the bits that are cut off are compared with 16 random ones.
+GROUSE_DEVICE u16 narrow_at_random(float f, u32 noise) {
+  u32 u = to_bits(f);
+  if ((u & 0x7f800000u) == 0x7f800000u) return narrow(f);
+  return (u16)((u + (noise & 0xffffu)) >> 16);
+}
+
+// AdamW of weights that are bfloat16 and have no float32 masters. Moments are
+// bfloat16 if short_moments. Weight i takes word i mod 4 of counter {i / 4, parameter,
+// update}.
+GROUSE_KERNEL(adamw_rounded, u16* p, const float* grad, void* m, void* v, i32 short_moments, i64 n, float scale, float beta1, float one_beta1, float beta2, float one_beta2, float shrink, float rate, float inv_root, float eps, i32 key0, i32 key1, i32 parameter, i64 update) {
+  GRID_LOOP(four, (n + 3) / 4) {
+    u32 noise[4] = {(u32)four, (u32)parameter, (u32)update, (u32)((unsigned long long)update >> 32)};
+    philox(noise, (u32)key0, (u32)key1);
+    GROUSE_UNROLL
+    for (int j = 0; j < 4; j++) {
+      i64 i = 4 * four + j;
+      if (i >= n) break;
+      float mi = short_moments ? widen(((u16*)m)[i]) : ((float*)m)[i], vi = short_moments ? widen(((u16*)v)[i]) : ((float*)v)[i];
+      float w = adamw_step(widen(p[i]), scale * grad[i], &mi, &vi, beta1, one_beta1, beta2, one_beta2, shrink, rate, inv_root, eps);
+      if (short_moments) {
+        ((u16*)m)[i] = narrow(mi);
+        ((u16*)v)[i] = narrow(vi);
+      } else {
+        ((float*)m)[i] = mi;
+        ((float*)v)[i] = vi;
+      }
+      p[i] = narrow_at_random(w, noise[j]);
+    }
+  }
+}

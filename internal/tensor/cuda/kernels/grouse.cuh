@@ -6,6 +6,7 @@
 //       blockDim.x a multiple of 32; parameters are pointers, i32, i64, float
 //   GROUSE_SHARED(T, name, n)    static shared memory
 //   grouse_dynamic               dynamic shared memory, aligned to 16 bytes
+//   GROUSE_CONSTANT              before an array of constants
 //   GROUSE_UNROLL                before a loop whose arrays are to stay in registers
 #pragma once
 
@@ -19,11 +20,13 @@ typedef long long i64;
 #define GROUSE_KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(256) name(__VA_ARGS__)
 #define GROUSE_DEVICE static __device__ __forceinline__
 #define GROUSE_SHARED(T, name, n) __shared__ T name[n]
+#define GROUSE_CONSTANT static __constant__
 #define GROUSE_UNROLL _Pragma("unroll")
 extern __shared__ __align__(16) unsigned char grouse_dynamic[];
 
 GROUSE_DEVICE float from_bits(u32 u) { return __uint_as_float(u); }
 GROUSE_DEVICE u32 to_bits(float f) { return __float_as_uint(f); }
+GROUSE_DEVICE double double_from_bits(unsigned long long u) { return __longlong_as_double((long long)u); }
 
 // d [16, 8] += a [16, 16] b [16, 8] of a warp, bfloat16 with float32 sums; the
 // fragments lie as the PTX manual says of mma.m16n8k16.

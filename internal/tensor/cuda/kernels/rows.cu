@@ -9,6 +9,14 @@ GROUSE_KERNEL(gather_rows, float* y, const float* x, const i32* rows, i64 n, i32
   }
 }
 
+// The same of a table in bfloat16.
+GROUSE_KERNEL(gather_rows_bf16, float* y, const u16* x, const i32* rows, i64 n, i32 dim) {
+  GRID_LOOP(i, n) {
+    i64 row = quotient(i, dim);
+    y[i] = widen(x[rows[row] * (i64)dim + i - row * dim]);
+  }
+}
+
 // x[target[b]] += sum of scale[j] dy[source[j]] over j = offsets[b]..offsets[b+1]-1,
 // in order: the gradient of a gather, without atomics. scale may be null.
 GROUSE_KERNEL(scatter_rows, float* x, const float* dy, const i32* target, const i32* offsets, const i32* source, const float* scale, i32 dim) {
