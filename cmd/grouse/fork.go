@@ -73,5 +73,8 @@ func (c *forkCmd) Run(a *app) error {
 		fmt.Fprintf(a.stderr, "start it with: grouse resume %s\n", c.Name)
 		return nil
 	}
+	if err := a.planGPU(r, c.Roles); err != nil {
+		return err
+	}
 	return drive(a, r, c.JSON, c.Roles, c.serverFlags, false)
 }

@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
+	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/config"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
+	"github.com/grouse-rl/grouse/internal/worker"
 )
 
 type recipeCmd struct {
@@ -90,11 +94,38 @@ type recipeCheckCmd struct {
 	Set     []string `help:"Override a key." placeholder:"KEY=VALUE" sep:"none"`
 }
 
+// Help is shown by `grouse recipe check --help`.
+func (*recipeCheckCmd) Help() string {
+	return `Examples:
+  grouse recipe check my.yaml
+  grouse --device cuda recipe check my.yaml     and what it would need of a GPU's memory`
+}
+
+// sayGPU prints what a recipe that is for a GPU, or with --device cuda, needs of one;
+// none need be here.
+func (a *app) sayGPU(r *config.Resolved) error {
+	onGPU := func(s grouse.Stage) bool { return s.Trainer.Backend == devices.CUDA }
+	if a.backend != devices.CUDA && !slices.ContainsFunc(r.Spec.Stages, onGPU) {
+		return nil
+	}
+	m, err := worker.PlanGPU(r, a.home, append([]string{worker.RoleTrainer}, worker.Roles...))
+	switch {
+	case err != nil:
+		return err
+	case m == nil:
+		fmt.Fprintln(a.stdout, "  on a GPU: not known, the model's config.json is not here")
+	default:
+		fmt.Fprintf(a.stdout, "  on a GPU: %v\n", m)
+	}
+	return nil
+}
+
 // Run checks recipes; the first that is not right decides the exit code.
 func (c *recipeCheckCmd) Run(a *app) error {
 	var first error
 	for _, name := range c.Recipes {
-		if _, err := config.Load(name, config.Options{Set: c.Set}); err != nil {
+		r, err := config.Load(name, config.Options{Set: c.Set})
+		if err != nil {
 			if first == nil {
 				first = err
 			} else {
@@ -103,6 +134,9 @@ func (c *recipeCheckCmd) Run(a *app) error {
 			continue
 		}
 		fmt.Fprintf(a.stdout, "%s: ok\n", name)
+		if err := a.sayGPU(r); err != nil {
+			return err
+		}
 	}
 	return first
 }

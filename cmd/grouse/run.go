@@ -60,6 +60,9 @@ func (c *runCmd) Run(a *app) error {
 	if err := worker.CheckEffect(r, a.home); err != nil {
 		return err
 	}
+	if err := a.planGPU(r, c.Roles); err != nil {
+		return err
+	}
 	dir := worker.RunDir(a.home, r.Spec.Name)
 	_, err = os.Stat(dir)
 	fresh := errors.Is(err, fs.ErrNotExist)
@@ -92,7 +95,19 @@ func (c *resumeCmd) Run(a *app) error {
 	if err := worker.CheckMemory(r, a.home, c.Roles, worker.HostMemory()); err != nil {
 		return err
 	}
+	if err := a.planGPU(r, c.Roles); err != nil {
+		return err
+	}
 	return drive(a, r, c.JSON, c.Roles, c.serverFlags, true)
+}
+
+// planGPU says what a run needs of the GPU, if it uses one, and refuses what does not fit.
+func (a *app) planGPU(r *config.Resolved, roles []string) error {
+	line, err := worker.CheckGPU(r, a.home, roles, a.backend)
+	if line != "" {
+		fmt.Fprintln(a.stderr, line)
+	}
+	return err
 }
 
 // done is the last line of a run.

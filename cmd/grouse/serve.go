@@ -76,6 +76,9 @@ func (c *workerCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
+		if err := a.planGPU(r, append(queues, worker.RoleTrainer)); err != nil {
+			return err
+		}
 		stop, err := host.Train(r)
 		if err != nil {
 			return err

@@ -203,16 +203,7 @@ type Caches struct {
 }
 
 // Caches returns the shapes for passes with or without Input.Absorbed.
-func (m *Model) Caches(absorbed bool) Caches {
-	c, cfg := Caches{KeyValue: m.shape}, m.Config
-	if absorbed && m.family.mla {
-		c.KeyValue = tensor.AttentionShape{Heads: cfg.Heads, KVHeads: 1, KeyDim: cfg.KVRank + cfg.RopeDim, ValueDim: cfg.KVRank, Scale: m.shape.Scale, ValuesInKeys: true}
-	}
-	if m.family.dsa {
-		c.Index = tensor.AttentionShape{Heads: cfg.IndexHeads, KVHeads: 1, KeyDim: cfg.IndexDim}
-	}
-	return c
-}
+func (m *Model) Caches(absorbed bool) Caches { return m.family.caches(m.Config, m.shape, absorbed) }
 
 // Layers returns the number of layers.
 func (m *Model) Layers() int { return len(m.layers) }

@@ -1,6 +1,9 @@
 package model
 
-import "github.com/grouse-rl/grouse"
+import (
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/tensor"
+)
 
 // Parameters returns how many weights a model of this config has, from its sizes alone:
 // what ParseConfig accepts, counted without allocating. Modules for multi-token
@@ -66,8 +69,109 @@ func (f family) attentionSize(c *Config) int64 {
 		n += width * heads * (nope + rope)
 	}
 	if f.dsa {
-		index, dim := int64(c.IndexHeads), int64(c.IndexDim)
-		n += int64(c.QRank)*index*dim + width*dim + 2*dim + width*index
+		n += f.indexerSize(c)
 	}
 	return n
+}
+
+// indexerSize counts one layer's lightning indexer.
+func (f family) indexerSize(c *Config) int64 {
+	width, index, dim := int64(c.HiddenSize), int64(c.IndexHeads), int64(c.IndexDim)
+	return int64(c.QRank)*index*dim + width*dim + 2*dim + width*index
+}
+
+// Sizes is what a model's memory depends on, from its config alone.
+type Sizes struct {
+	Parameters   int64
+	Matrices     int64                 // of those: what is multiplied with, and the embedding
+	Indexers     int64                 // of those: lightning indexers
+	ExpertLayers int                   //
+	Attention    tensor.AttentionShape // as training computes it, without its scale
+	HeadNorms    bool                  // of queries and keys
+	// Latent is how many numbers of a token latent attention makes in a layer on the
+	// way to queries, keys and values: compressed forms, and the parts that are joined.
+	Latent   int
+	Absorbed int64 // weights that decoding on the compressed cache derives (see Absorb)
+}
+
+// Sizes counts without allocating.
+func (c *Config) Sizes() (Sizes, error) {
+	n, err := c.Parameters()
+	if err != nil {
+		return Sizes{}, err
+	}
+	f, err := c.family()
+	if err != nil {
+		return Sizes{}, err
+	}
+	s := Sizes{Parameters: n, HeadNorms: f.qkNorm && !f.mla}
+	s.Attention = tensor.AttentionShape{Heads: c.Heads, KVHeads: c.KVHeads, KeyDim: c.HeadDim, ValueDim: c.HeadDim}
+	layers := int64(c.Layers)
+	vectors := int64(c.HiddenSize) + layers*(2*int64(c.HiddenSize)+f.attentionVectors(c))
+	for l := range c.Layers {
+		if f.sparse(c, l) {
+			s.ExpertLayers++
+		}
+	}
+	if f.mla {
+		vectors += int64(s.ExpertLayers) * int64(c.Experts) // correction biases
+		nope, rope, value, rank := c.NopeDim, c.RopeDim, c.ValueDim, c.KVRank
+		s.Attention.KVHeads, s.Attention.KeyDim, s.Attention.ValueDim = c.Heads, nope+rope, value
+		s.Latent = c.QRank + 2*(rank+rope) + c.Heads*(2*nope+value)
+		s.Absorbed = layers * int64(c.Heads) * int64(nope+value) * int64(rank)
+	}
+	if f.dsa {
+		s.Latent += (c.IndexHeads+2)*c.IndexDim + c.IndexHeads
+		s.Indexers = layers * f.indexerSize(c)
+	}
+	s.Matrices = n - vectors
+	return s, nil
+}
+
+// Caches returns the shapes of what an engine keeps of a token in each layer, on the
+// compressed cache of latent attention or not; their scale is not set.
+func (c *Config) Caches(compressed bool) (Caches, error) {
+	s, err := c.Sizes()
+	if err != nil {
+		return Caches{}, err
+	}
+	f, err := c.family()
+	return f.caches(c, s.Attention, compressed), err
+}
+
+func (f family) caches(c *Config, attention tensor.AttentionShape, compressed bool) Caches {
+	out := Caches{KeyValue: attention}
+	if compressed && f.mla {
+		out.KeyValue = tensor.AttentionShape{Heads: c.Heads, KVHeads: 1, KeyDim: c.KVRank + c.RopeDim, ValueDim: c.KVRank, Scale: attention.Scale, ValuesInKeys: true}
+	}
+	if f.dsa {
+		out.Index = tensor.AttentionShape{Heads: c.IndexHeads, KVHeads: 1, KeyDim: c.IndexDim}
+	}
+	return out
+}
+
+// attentionVectors counts one layer's biases and norms in attention, its indexer's included.
+func (f family) attentionVectors(c *Config) int64 {
+	n := 0
+	if !f.mla {
+		bias, oBias := f.biases(c)
+		if bias {
+			n += (c.Heads + 2*c.KVHeads) * c.HeadDim
+		}
+		if oBias {
+			n += c.HiddenSize
+		}
+		if f.qkNorm {
+			n += 2 * c.HeadDim
+		}
+		return int64(n)
+	}
+	n = c.KVRank + c.QRank // norms
+	if c.AttentionBias != nil && *c.AttentionBias {
+		n += c.KVRank + c.RopeDim + c.HiddenSize + c.QRank
+	}
+	if f.dsa {
+		n += 2 * c.IndexDim
+	}
+	return int64(n)
 }

@@ -1,11 +1,52 @@
 package model_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 )
+
+// Matrices, indexers, layers with experts and shapes from the config alone are those
+// of the model.
+func TestSizes(t *testing.T) {
+	for _, family := range families {
+		m := open(t, cpu.New(1), family)
+		got, err := m.Config.Sizes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := model.Sizes{Parameters: int64(m.Size()), ExpertLayers: m.MoELayers(), Attention: m.Caches(false).KeyValue, Latent: got.Latent}
+		want.Attention.Scale = 0
+		for _, p := range m.Params() {
+			if p.In > 0 {
+				want.Matrices += int64(p.Size())
+			}
+			if model.IndexerWeight(p) {
+				want.Indexers += int64(p.Size())
+			}
+			want.HeadNorms = want.HeadNorms || strings.HasSuffix(p.Name, ".q_norm.weight")
+			if strings.HasSuffix(p.Name, ".kv_b_proj.weight") {
+				want.Absorbed += int64(p.Size())
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", family, got, want)
+		}
+		if (got.Latent > 0) != m.Config.Latent() {
+			t.Errorf("%s: %d numbers of latent attention", family, got.Latent)
+		}
+		for _, compressed := range []bool{false, true} {
+			shapes, err := m.Config.Caches(compressed)
+			want := m.Caches(compressed)
+			want.KeyValue.Scale = 0
+			if err != nil || shapes != want {
+				t.Errorf("%s, compressed %v: %+v, %v; want %+v", family, compressed, shapes, err, want)
+			}
+		}
+	}
+}
 
 // What the sizes give is what the weights are, and DeepSeek's published number.
 func TestParameters(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/config"
+	"github.com/grouse-rl/grouse/internal/gguf"
 	"github.com/grouse-rl/grouse/internal/model"
 )
 
@@ -53,7 +55,7 @@ func modelConfig(r *config.Resolved, home string) *model.Config {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(r.Base, path)
 	}
-	raw, err := os.ReadFile(filepath.Join(path, "config.json"))
+	raw, err := configJSON(path)
 	if err != nil {
 		return nil
 	}
@@ -67,4 +69,21 @@ func modelConfig(r *config.Resolved, home string) *model.Config {
 		return nil
 	}
 	return cfg
+}
+
+// configJSON returns the config.json of a folder, or what a GGUF file has of one.
+func configJSON(path string) ([]byte, error) {
+	if !strings.HasSuffix(path, ".gguf") {
+		return os.ReadFile(filepath.Join(path, "config.json"))
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := f.Model()
+	if err != nil {
+		return nil, err
+	}
+	return m.ConfigJSON(), nil
 }

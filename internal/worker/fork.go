@@ -48,6 +48,9 @@ func Fork(home string, from *Located, name string, sets []string) (*config.Resol
 	if err := Supported(&r.Spec); err != nil {
 		return nil, err
 	}
+	if _, err := forkedGPU(r, home, from); err != nil {
+		return nil, err
+	}
 	if err := copyModel(from.Path, initial); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
 
@@ -230,11 +231,16 @@ func TestOnPolicyAndRepeatable(t *testing.T) {
 
 // The plan of a model that exists, against what the device handed out.
 func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
+	const (
+		dense  = `{"architectures":["Qwen3ForCausalLM"],"model_type":"qwen3","vocab_size":300,"hidden_size":64,"intermediate_size":160,"num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":16,"max_position_embeddings":256,"rms_norm_eps":1e-6,"tie_word_embeddings":true,"hidden_act":"silu","rope_theta":10000}`
+		latent = `{"architectures":["DeepseekV3ForCausalLM"],"model_type":"deepseek_v3","vocab_size":300,"hidden_size":64,"intermediate_size":160,"num_hidden_layers":4,"num_attention_heads":4,"q_lora_rank":48,"kv_lora_rank":32,"qk_nope_head_dim":16,"qk_rope_head_dim":8,"v_head_dim":16,"first_k_dense_replace":1,"n_routed_experts":4,"num_experts_per_tok":2,"n_group":1,"topk_group":1,"n_shared_experts":1,"moe_intermediate_size":48,"max_position_embeddings":256,"rms_norm_eps":1e-6,"hidden_act":"silu","rope_theta":10000}`
+	)
 	for _, c := range []struct {
-		recompute, half bool
-	}{{false, false}, {true, true}} {
+		config                 string
+		recompute, half, short bool
+	}{{dense, false, false, false}, {dense, true, true, false}, {dense, true, true, true}, {latent, false, false, false}, {latent, true, true, false}} {
 		dev := emulated(!c.half)
-		cfg, err := model.ParseConfig([]byte(`{"architectures":["Qwen3ForCausalLM"],"model_type":"qwen3","vocab_size":300,"hidden_size":64,"intermediate_size":160,"num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":16,"max_position_embeddings":256,"rms_norm_eps":1e-6,"tie_word_embeddings":true,"hidden_act":"silu","rope_theta":10000}`))
+		cfg, err := model.ParseConfig([]byte(c.config))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +250,7 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		}
 		m.Init(rng.NewKey(rng.Init, "", 1))
 		s := stage()
-		s.Trainer.Recompute, s.Trainer.BF16Moments, s.Trainer.MicroBatchTokens = c.recompute, c.half, 1<<20
+		s.Trainer.Recompute, s.Trainer.BF16Moments, s.Trainer.BF16Weights, s.Trainer.MicroBatchTokens = c.recompute, c.half, c.short, 1<<20
 		s.Algorithm.MiniBatches = 1
 		tr, err := trainer.New(m, s)
 		if err != nil {
@@ -269,9 +275,13 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		if _, err := tr.Step(context.Background(), batch); err != nil {
 			t.Fatal(err)
 		}
-		shape := cuda.Shape{Params: int64(m.Size()), Matrices: int64(m.Size()), Tied: true, Layers: 4, Dim: 64, Vocab: 300, Hidden: 160, HeadNorms: true,
-			Attention: tensor.AttentionShape{Heads: 4, KVHeads: 2, KeyDim: 16, ValueDim: 16}}
-		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half}})
+		sizes, err := cfg.Sizes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shape := cuda.Shape{Params: sizes.Parameters, Matrices: sizes.Matrices, Tied: cfg.TieEmbeddings, Layers: 4, Dim: 64, Vocab: 300, Hidden: 160, HeadNorms: sizes.HeadNorms,
+			Attention: sizes.Attention, Latent: sizes.Latent, ExpertLayers: sizes.ExpertLayers, Experts: cfg.Experts, PerToken: cfg.ExpertsPerToken, ExpertHidden: cfg.ExpertSize, SharedHidden: cfg.ExpertSize * cfg.SharedExperts}
+		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, BF16Weights: c.short, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half}})
 		planned := int64(0)
 		for _, p := range plan {
 			if p.Name != "logits and operands" { // temporaries, for the most part
@@ -279,9 +289,10 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 			}
 		}
 		ratio := float64(planned) / float64(dev.HighWater())
-		t.Logf("recompute %v: planned %d bytes, used %d: %.2f", c.recompute, planned, dev.HighWater(), ratio)
+		name := fmt.Sprintf("%s, recompute %v, bfloat16 %v, without masters %v", cfg.ModelType, c.recompute, c.half, c.short)
+		t.Logf("%s: planned %d bytes, used %d: %.2f", name, planned, dev.HighWater(), ratio)
 		if ratio < 0.85 || ratio > 1.2 {
-			t.Errorf("recompute %v: planned %d bytes, used %d", c.recompute, planned, dev.HighWater())
+			t.Errorf("%s: planned %d bytes, used %d", name, planned, dev.HighWater())
 		}
 	}
 }

@@ -17,7 +17,11 @@ type Shape struct {
 	Attention          tensor.AttentionShape
 	HeadNorms          bool // of queries and keys
 	Latent             int  // numbers of a token that latent attention keeps besides queries, keys and values; 0
-	Hidden             int  // of the feed-forward layers without experts
+	// Caches are the shapes of what an engine keeps of a token in a layer; nil: keys
+	// and values of Attention.
+	Caches  []tensor.AttentionShape
+	Derived int64 // weights that an engine makes of the model's for its compressed cache; 0
+	Hidden  int   // of the feed-forward layers without experts
 
 	ExpertLayers, Experts, PerToken int // of layers with experts; 0
 	ExpertHidden, SharedHidden      int
@@ -26,8 +30,11 @@ type Shape struct {
 // Use is what a run does with it: the settings that memory depends on.
 type Use struct {
 	Train            bool
-	Reference        bool // a second set of weights
+	Trained          int64 // weights with gradients and moments; 0: all
+	Reference        bool  // a second set of weights
+	Copies           int   // further sets that samplers use, of versions that training has left behind
 	BF16Moments      bool
+	BF16Weights      bool // matrices in bfloat16 alone, without float32 masters
 	Recompute        bool
 	MicroBatchTokens int
 	KVTokens         int // positions in the engine's cache; 0: no engine
@@ -95,7 +102,10 @@ func (s *Shape) activations(u *Use) int64 {
 // over the truth or under it: buffers are shared by sizes that are nearly equal.
 func NewPlan(s Shape, u Use) Plan {
 	weights := 4 * s.Params
-	if !u.Options.Float32 {
+	switch {
+	case u.BF16Weights:
+		weights -= 2 * s.Matrices
+	case !u.Options.Float32:
 		weights += 2 * s.Matrices
 	}
 	p := Plan{{"weights", weights}}
@@ -105,12 +115,16 @@ func NewPlan(s Shape, u Use) Plan {
 		}
 	}
 	if u.Train {
-		gradients := 4 * s.Params
+		trained := u.Trained
+		if trained == 0 {
+			trained = s.Params
+		}
+		gradients := 4 * trained
 		if s.Tied {
 			gradients += 4 * int64(s.Vocab) * int64(s.Dim)
 		}
 		add("gradients", gradients)
-		moments := 8 * s.Params
+		moments := 8 * trained
 		if u.BF16Moments {
 			moments /= 2
 		}
@@ -119,6 +133,7 @@ func NewPlan(s Shape, u Use) Plan {
 	if u.Reference {
 		add("reference", weights)
 	}
+	add("versions for sampling", int64(u.Copies)*weights)
 	tokens := int64(u.MicroBatchTokens)
 	add("activations", tokens*4*s.activations(&u)*9/8)
 	chunk := u.Options.ChunkBytes
@@ -132,17 +147,31 @@ func NewPlan(s Shape, u Use) Plan {
 		operands = 2 * 2 * tokens * int64(max(s.Hidden, s.PerToken*max(s.ExpertHidden, s.Dim), s.Attention.Heads*s.Attention.KeyDim)) // two that are kept
 	}
 	add("logits and operands", chunk+operands)
-	size := int64(2)
+	size, derived := int64(2), 6*s.Derived
 	if u.Options.Float32 {
-		size = 4
+		size, derived = 4, 4*s.Derived
 	}
-	a := &s.Attention
-	position := a.KVHeads * (a.KeyDim + a.ValueDim)
-	if a.ValuesInKeys {
-		position = a.KVHeads * a.KeyDim
+	if u.KVTokens > 0 {
+		add("weights of the compressed cache", derived)
 	}
-	add("KV cache", int64(u.KVTokens)*int64(s.Layers)*int64(position)*size)
+	add("KV cache", int64(u.KVTokens)*int64(s.Layers)*s.position()*size)
 	return p
+}
+
+// position is how many numbers an engine keeps of a token in a layer.
+func (s *Shape) position() int64 {
+	caches := s.Caches
+	if caches == nil {
+		caches = []tensor.AttentionShape{s.Attention}
+	}
+	n := 0
+	for _, a := range caches {
+		n += a.KVHeads * a.KeyDim
+		if !a.ValuesInKeys {
+			n += a.KVHeads * a.ValueDim
+		}
+	}
+	return int64(n)
 }
 
 // Total is the sum of the parts.
@@ -201,6 +230,7 @@ func Fit(s Shape, u Use, bytes int64) error {
 		}
 		changes = append(changes, fmt.Sprintf("rollout.max_kv_tokens: %d", u.KVTokens))
 	}
+	try(u.Train && !u.BF16Weights && !u.Options.Float32, "trainer.bf16_weights: true", func() { u.BF16Weights = true })
 	if fits() {
 		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s", plan.Explain(bytes), strings.Join(changes, ", "))
 	}

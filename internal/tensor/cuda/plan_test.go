@@ -49,6 +49,22 @@ func TestPlanCountsBytes(t *testing.T) {
 			t.Errorf("float32, recomputed: %s: %d bytes, want %d", name, got, want)
 		}
 	}
+	p = NewPlan(qwen06, Use{Train: true, Reference: true, BF16Weights: true, Trained: 1000, Copies: 2, MicroBatchTokens: 4096})
+	masterless := 2*qwen06.Matrices + 4*(n-qwen06.Matrices)
+	for name, want := range map[string]int64{"weights": masterless, "reference": masterless, "versions for sampling": 2 * masterless, "gradients": 4*1000 + 4*151936*1024, "moments": 8 * 1000} {
+		if got := part(p, name); got != want {
+			t.Errorf("without masters: %s: %d bytes, want %d", name, got, want)
+		}
+	}
+	latent := qwen06
+	latent.Caches, latent.Derived = []tensor.AttentionShape{{Heads: 16, KVHeads: 1, KeyDim: 576, ValueDim: 512, ValuesInKeys: true}, {Heads: 4, KVHeads: 1, KeyDim: 128}}, 5000
+	for f32, want := range map[bool][2]int64{false: {1 << 10 * 28 * 704 * 2, 6 * 5000}, true: {1 << 10 * 28 * 704 * 4, 4 * 5000}} {
+		p = NewPlan(latent, Use{KVTokens: 1 << 10, Options: Options{Float32: f32}})
+		if got := [2]int64{part(p, "KV cache"), part(p, "weights of the compressed cache")}; got != want {
+			t.Errorf("compressed cache, float32 %v: %v bytes, want %v", f32, got, want)
+		}
+	}
+	p = NewPlan(qwen06, Use{Train: true, BF16Moments: true, Recompute: true, MicroBatchTokens: 4096, Options: Options{Float32: true}})
 	if a, b := part(p, "activations"), part(NewPlan(qwen06, Use{Train: true, MicroBatchTokens: 4096}), "activations"); a > b/4 {
 		t.Errorf("recomputing keeps %d bytes of activations, all of them are %d", a, b)
 	}
@@ -74,7 +90,7 @@ func TestPlanSaysWhatItNeeds(t *testing.T) {
 		{total - 1, "would fit with trainer.bf16_moments: true"},
 		{total * 3 / 4, "would fit with trainer.bf16_moments: true, trainer.recompute: true"},
 		{total * 45 / 100, "trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens:"},
-		{1 << 30, "even with trainer.bf16_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384 it needs"},
+		{1 << 30, "even with trainer.bf16_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true it needs"},
 	} {
 		if err := Fit(qwen06, u, c.bytes); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d of %d bytes: %v, want %q", c.bytes, total, err, c.want)

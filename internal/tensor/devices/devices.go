@@ -56,6 +56,15 @@ func Beside(d tensor.Device) tensor.Device {
 	return d
 }
 
+// Memory returns how much of a GPU's memory is free, and all of it, bytes; zeros
+// for the processor, whose memory is the machine's.
+func Memory(d tensor.Device) (free, total int64) {
+	if g, ok := d.(interface{ Memory() (free, total int64) }); ok {
+		return g.Memory()
+	}
+	return 0, 0
+}
+
 // Report is what this build and machine have for GPUs.
 type Report struct {
 	Built     bool      `json:"built"`          // with the tag cuda
