@@ -151,7 +151,7 @@ func (m *GPUMemory) String() string {
 // check compares the plan with what a GPU has, bytes.
 func (m *GPUMemory) check(free, total int64) (line string, err error) {
 	if err := cuda.Fit(m.shape, m.use, free); err != nil {
-		fix := "take the settings that it names"
+		fix := "set what it names, or take another GPU"
 		if taken := total - free; taken > total/10 {
 			fix += "; " + bytesOf(taken) + " of the GPU's " + bytesOf(total) + " are taken: nvidia-smi shows by whom"
 		}

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
@@ -201,41 +202,76 @@ func (p Plan) Explain(total int64) string {
 	return fmt.Sprintf("needs %.1f of %.1f GiB: %v", float64(p.Total())/gib, float64(total)/gib, p)
 }
 
+// change is a setting that makes a run need less.
+type change struct {
+	text  string
+	apply func(u *Use)
+}
+
+// changes lists what can be done about a run that does not fit, the cheapest in time
+// first and what changes the weights' numbers last, up to what would make it fit.
+func changes(s Shape, u Use, bytes int64) (list []change, fits bool) {
+	enough := func() bool { return NewPlan(s, u).Total() <= bytes }
+	try := func(possible bool, text string, apply func(u *Use)) {
+		if possible && !enough() {
+			apply(&u)
+			list = append(list, change{text, apply})
+		}
+	}
+	// halve tries ever smaller numbers down to least.
+	halve := func(key string, n, least int, set func(u *Use, n int)) {
+		if n <= least || enough() {
+			return
+		}
+		for n > least && !enough() {
+			n = max(least, n/2)
+			set(&u, n)
+		}
+		list = append(list, change{fmt.Sprintf("%s: %d", key, n), func(u *Use) { set(u, n) }})
+	}
+	try(u.Train && !u.BF16Moments, "trainer.bf16_moments: true", func(u *Use) { u.BF16Moments = true })
+	try(u.Train && !u.Recompute, "trainer.recompute: true", func(u *Use) { u.Recompute = true })
+	halve("trainer.micro_batch_tokens", u.MicroBatchTokens, 512, func(u *Use, n int) { u.MicroBatchTokens = n })
+	halve("rollout.max_kv_tokens", u.KVTokens, 1<<14, func(u *Use, n int) { u.KVTokens = n })
+	try(u.Train && !u.BF16Weights && !u.Options.Float32, "trainer.bf16_weights: true", func(u *Use) { u.BF16Weights = true })
+	return list, enough()
+}
+
+// needed leaves out the changes without which a run fits all the same.
+func needed(s Shape, u Use, bytes int64, list []change) []change {
+	for i := len(list) - 1; i >= 0; i-- {
+		with, others := u, slices.Delete(slices.Clone(list), i, i+1)
+		for _, c := range others {
+			c.apply(&with)
+		}
+		if NewPlan(s, with).Total() <= bytes {
+			list = others
+		}
+	}
+	return list
+}
+
 // Fit returns nil if a run fits bytes, else an error that says what it needs and
-// which settings would make it fit, the cheapest in time first.
+// which settings would make it fit.
 func Fit(s Shape, u Use, bytes int64) error {
 	plan := NewPlan(s, u)
 	if plan.Total() <= bytes {
 		return nil
 	}
-	var changes []string
-	fits := func() bool { return NewPlan(s, u).Total() <= bytes }
-	try := func(possible bool, change string, apply func()) {
-		if possible && !fits() {
-			apply()
-			changes = append(changes, change)
-		}
+	list, fits := changes(s, u, bytes)
+	if fits {
+		list = needed(s, u, bytes, list)
 	}
-	try(u.Train && !u.BF16Moments, "trainer.bf16_moments: true", func() { u.BF16Moments = true })
-	try(u.Train && !u.Recompute, "trainer.recompute: true", func() { u.Recompute = true })
-	if !fits() && u.MicroBatchTokens > 512 {
-		for u.MicroBatchTokens > 512 && !fits() {
-			u.MicroBatchTokens = max(512, u.MicroBatchTokens/2)
-		}
-		changes = append(changes, fmt.Sprintf("trainer.micro_batch_tokens: %d", u.MicroBatchTokens))
+	var texts []string
+	for _, c := range list {
+		texts = append(texts, c.text)
+		c.apply(&u)
 	}
-	if !fits() && u.KVTokens > 1<<14 {
-		for u.KVTokens > 1<<14 && !fits() {
-			u.KVTokens = max(1<<14, u.KVTokens/2)
-		}
-		changes = append(changes, fmt.Sprintf("rollout.max_kv_tokens: %d", u.KVTokens))
-	}
-	try(u.Train && !u.BF16Weights && !u.Options.Float32, "trainer.bf16_weights: true", func() { u.BF16Weights = true })
-	if fits() {
-		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s", plan.Explain(bytes), strings.Join(changes, ", "))
-	}
-	if len(changes) > 0 {
-		return fmt.Errorf("the GPU's memory is too small: %s; even with %s it needs %.1f GiB: take a smaller model or a larger GPU", plan.Explain(bytes), strings.Join(changes, ", "), float64(NewPlan(s, u).Total())/gib)
+	switch {
+	case fits:
+		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s", plan.Explain(bytes), strings.Join(texts, ", "))
+	case len(list) > 0:
+		return fmt.Errorf("the GPU's memory is too small: %s; even with %s it needs %.1f GiB: take a smaller model or a larger GPU", plan.Explain(bytes), strings.Join(texts, ", "), float64(NewPlan(s, u).Total())/gib)
 	}
 	return fmt.Errorf("the GPU's memory is too small: %s; take a smaller model or a larger GPU", plan.Explain(bytes))
 }

@@ -89,12 +89,17 @@ func TestPlanSaysWhatItNeeds(t *testing.T) {
 	}{
 		{total - 1, "would fit with trainer.bf16_moments: true"},
 		{total * 3 / 4, "would fit with trainer.bf16_moments: true, trainer.recompute: true"},
-		{total * 45 / 100, "trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens:"},
+		{total * 45 / 100, "would fit with trainer.recompute: true, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true"},
 		{1 << 30, "even with trainer.bf16_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true it needs"},
 	} {
 		if err := Fit(qwen06, u, c.bytes); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d of %d bytes: %v, want %q", c.bytes, total, err, c.want)
 		}
+	}
+	// A setting that is not needed beside the others is not named.
+	large := Use{Train: true, MicroBatchTokens: 512, KVTokens: 1 << 20}
+	if err := Fit(qwen06, large, 42<<30); err == nil || !strings.HasSuffix(err.Error(), "it would fit with rollout.max_kv_tokens: 262144") {
+		t.Errorf("a large cache: %v", err)
 	}
 	if err := Fit(qwen06, Use{}, 1<<20); err == nil || !strings.Contains(err.Error(), "a smaller model or a larger GPU") {
 		t.Errorf("inference in a megabyte: %v", err)
