@@ -10,5 +10,5 @@ bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 for dir in internal/tensor/cuda/emu internal/tensor/cuda; do
   go test -asan -tags emu -c -o "$bin/test" "./$dir" # a binary of its own has symbols, for the reports
-  (cd "$dir" && "$bin/test" -test.run 'TestDevice|TestFaults|TestMistakes|TestModels' "$@")
+  (cd "$dir" && "$bin/test" -test.run 'TestDevice|TestFaults|TestMistakes|TestModels|TestTheDeviceDraws|TestWeightsAreRounded' "$@")
 done
