@@ -86,10 +86,11 @@ func planGPU(cfg *model.Config, spec *grouse.RunSpec, roles []string) (*GPUMemor
 		if sample && (s.Kind != grouse.StageSFT || evals) {
 			cache = max(cache, s.Rollout.MaxKVTokens)
 		}
-		if m.use.KVTokens = cache; cache > 0 && compressed {
+		m.use.KVTokens, m.use.MicroBatchTokens = cache, engineChunk
+		if cache > 0 && compressed && sizes.Absorbed > 0 {
 			m.shape.Derived = sizes.Absorbed
+			m.use.MicroBatchTokens = max(engineChunk, s.Rollout.MaxPromptLength) // a prompt is one pass
 		}
-		m.use.MicroBatchTokens = engineChunk
 		if train {
 			m.trains(s, &sizes)
 		}

@@ -108,6 +108,11 @@ func TestPlanOfLatentAttention(t *testing.T) {
 	if got, want := bytes(m, "weights of the compressed cache"), int64(6*61*128*256*512); got != want {
 		t.Errorf("derived weights: %d bytes, want %d", got, want)
 	}
+	chunk := bytes(m, "activations")
+	s.Stages[0].Rollout.MaxPromptLength = 4096
+	if m, err = planGPU(cfg, &s, everything); err != nil || bytes(m, "activations") != 4*chunk {
+		t.Errorf("a prompt of 4096 tokens in one pass: %d bytes of activations, %d of 1024; %v", bytes(m, "activations"), chunk, err)
+	}
 	s.Stages[0].Rollout.KeepExact = true
 	if m, err = planGPU(cfg, &s, everything); err != nil {
 		t.Fatal(err)
