@@ -101,8 +101,12 @@ func (c *resumeCmd) Run(a *app) error {
 	return drive(a, r, c.JSON, c.Roles, c.serverFlags, true)
 }
 
-// planGPU says what a run needs of the GPU, if it uses one, and refuses what does not fit.
+// planGPU says what a run needs of the GPU, if it uses one, and refuses what does not
+// fit. A run that is done needs nothing.
 func (a *app) planGPU(r *config.Resolved, roles []string) error {
+	if _, err := os.Stat(filepath.Join(worker.RunDir(a.home, r.Spec.Name), worker.DoneFile)); err == nil {
+		return nil
+	}
 	line, err := worker.CheckGPU(r, a.home, roles, a.backend)
 	if line != "" {
 		fmt.Fprintln(a.stderr, line)
