@@ -53,12 +53,13 @@ def run(a):
         home = tempfile.mkdtemp()
         ours = [a.grouse, "run", f"{HERE}/{a.bench}/recipe.yaml", "--json", "--set", f"seed={seed}", "--set", f"model={os.path.abspath(model)}"]
         theirs = [a.python, f"{HERE}/trl_run.py", a.bench, "--seed", str(seed), "--steps", str(steps), "--model", model]
-        for program in ("grouse", "trl"):
+        for program in a.programs:
             if program == "grouse":
                 curve, rss, total = stream(ours, {"GROUSE_HOME": home}, grouse_line)
-                if a.bench == "arithmetic":
-                    theirs += ["--order", glob.glob(f"{home}/runs/*/rollouts")[0]]
             else:
+                if a.bench == "arithmetic":  # the same prompts in the same order
+                    order = glob.glob(f"{home}/runs/*/rollouts") or exit("TRL takes the prompts in the order of grouse's run: run grouse too")
+                    theirs += ["--order", order[0]]
                 curve, rss, total = stream(theirs, {}, trl_line)
             result = {"bench": a.bench, "program": program, "seed": seed, "curve": curve, "peak_rss_mb": rss, "total_s": total, "load1": os.getloadavg()[0], "machine": cpu()}
             with open(a.out, "a") as f:
@@ -145,6 +146,7 @@ p.add_argument("--python", required=True)
 p.add_argument("--model", help="needed for arithmetic")
 p.add_argument("--out", default="results.jsonl")
 p.add_argument("--seeds", type=int, nargs="+")
+p.add_argument("--programs", choices=["grouse", "trl"], nargs="+", default=["grouse", "trl"])
 p.set_defaults(do=run)
 p = sub.add_parser("report")
 p.add_argument("--results", default="results.jsonl")
