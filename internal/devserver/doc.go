@@ -13,12 +13,17 @@
 //
 // # In the folder
 //
-//	temporal.db           SQLite, WAL, synchronous=2: survives a power cut
+//	temporal.db           SQLite, WAL
 //	temporal.schema.json  which schema that file has; a server with another refuses it
-//	nats/                 JetStream, every write synced
+//	nats/                 JetStream
 //	logs/                 temporal.log, nats.log
 //	server.json           addresses, while the server runs
 //	SERVER.LOCK           flock of the process that runs it
+//
+// Neither is synced to the disk at every write: a power cut may take the last moments
+// of both. They are not the truth: what a run committed is in its ledger, which is
+// synced, and it goes on from there, also if both are gone. A process that is killed
+// loses nothing.
 //
 // It is no cluster: one process per folder, the second gets an error that names
 // the first, and can use it (Running).

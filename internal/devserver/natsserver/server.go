@@ -35,7 +35,6 @@ func Start(opts Options) (*Server, error) {
 		DontListen:             opts.Listen == "",
 		JetStream:              true,
 		StoreDir:               opts.Dir,
-		SyncAlways:             true, // an acknowledged message survives a power cut
 		NoSigs:                 true,
 		NoLog:                  opts.Log == nil,
 		MaxPayload:             maxPayload,
