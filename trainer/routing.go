@@ -60,16 +60,21 @@ func (t *Trainer) resetRouting() {
 }
 
 // routingMetrics adds the shares of choices that the policy would have made
-// differently, in all updates of a step.
-func (t *Trainer) routingMetrics(out grouse.Metrics) {
+// differently, in all updates of a step, of all ranks.
+func (t *Trainer) routingMetrics(out grouse.Metrics, all []found) {
 	differ, counted := 0, 0
 	for i, l := range t.model.SparseLayers() {
-		if t.counted[i] == 0 {
+		d, n := 0, 0
+		for r := range all {
+			d += all[r].Differ[i]
+			n += all[r].Counted[i]
+		}
+		if n == 0 {
 			continue
 		}
-		out[fmt.Sprintf("routing/differ_frac/layer_%02d", l)] = float64(t.differ[i]) / float64(t.counted[i])
-		differ += t.differ[i]
-		counted += t.counted[i]
+		out[fmt.Sprintf("routing/differ_frac/layer_%02d", l)] = float64(d) / float64(n)
+		differ += d
+		counted += n
 	}
 	if counted > 0 {
 		out["routing/differ_frac"] = float64(differ) / float64(counted)

@@ -24,61 +24,164 @@ type completion struct {
 	trace *grouse.Trace
 }
 
+// part is a mini-batch: groups From[0] to From[ranks]-1, of which rank r has From[r] to
+// From[r+1]-1.
+type part struct{ from []int }
+
+func (p part) lo() int { return p.from[0] }
+func (p part) hi() int { return p.from[len(p.from)-1] }
+
+// parts cuts a step's groups into mini-batches that are not empty, and those into the
+// ranks' shares.
+func (t *Trainer) parts(groups []grouse.ScoredGroup) []part {
+	n, ranks := len(groups), 1
+	if t.ranks != nil {
+		ranks = t.ranks.group.Size()
+	}
+	var out []part
+	batches := t.obj.Algorithm().MiniBatches
+	for b := range batches {
+		lo, hi := b*n/batches, (b+1)*n/batches
+		if lo == hi {
+			continue
+		}
+		from := cut(hi-lo, ranks, func(i int) int { return groupTokens(&groups[lo+i].Group) })
+		for r := range from {
+			from[r] += lo
+		}
+		out = append(out, part{from})
+	}
+	return out
+}
+
+// mineOf is this rank's share of a part.
+func (t *Trainer) mineOf(p part) (lo, hi int) {
+	if t.ranks == nil {
+		return p.lo(), p.hi()
+	}
+	r := t.ranks.group.Rank()
+	return p.from[r], p.from[r+1]
+}
+
+// found is what a rank's share of a step came to.
+type found struct {
+	Updates         []foundUpdate
+	Traces          [][]grouse.Trace // of its groups, in order
+	Differ, Counted []int            // kept routing, by layer
+}
+
+type foundUpdate struct {
+	Stats     []grpo.SequenceStats // of its completions, in order
+	IndexerKL []float64            // by layer
+}
+
 // Step trains on scored groups, in candidate order: num_iterations passes of
 // mini_batches updates each. The last update's loss metrics stand for the step.
-// If ctx ends, the weights are in between two states: the caller reloads.
+// If ctx ends, the weights are in between two states: the caller reloads. Of several
+// ranks all are given the same groups, and rank 0 has the result; others return an empty
+// one.
 func (t *Trainer) Step(ctx context.Context, groups []grouse.ScoredGroup) (*Result, error) {
 	alg := t.obj.Algorithm()
-	batch, err := t.prepare(ctx, groups)
+	parts := t.parts(groups)
+	batch, err := t.prepare(ctx, groups, parts)
 	if err != nil {
 		return nil, err
 	}
-	out := grpo.BatchMetrics(groups)
+	out := grouse.Metrics{}
 	t.resetRouting()
-	n := len(groups)
-	traces := make([][]grouse.Trace, n)
+	var mine found
+	traces := make([][]grouse.Trace, len(groups))
+	var updates []part
 	for pass := range alg.NumIterations {
-		if pass == alg.NumIterations-1 {
-			for i := range batch {
-				traces[i] = make([]grouse.Trace, len(batch[i]))
-				for j := range batch[i] {
-					batch[i][j].trace = &traces[i][j]
+		for _, p := range parts {
+			lo, hi := t.mineOf(p)
+			if pass == alg.NumIterations-1 {
+				for i := lo; i < hi; i++ {
+					traces[i] = make([]grouse.Trace, len(batch[i]))
+					for j := range batch[i] {
+						batch[i][j].trace = &traces[i][j]
+					}
 				}
 			}
-		}
-		for b := range alg.MiniBatches {
-			lo, hi := b*n/alg.MiniBatches, (b+1)*n/alg.MiniBatches
-			if lo == hi {
-				continue
-			}
-			stats, err := t.update(ctx, groups[lo:hi], batch[lo:hi])
+			stats, err := t.update(ctx, groups, batch, p)
 			if err != nil {
 				return nil, err
 			}
-			for k, v := range grpo.LossMetrics(stats) {
-				out[k] = v
+			mine.Updates = append(mine.Updates, foundUpdate{stats, t.indexerKL})
+			updates = append(updates, p)
+			if err := t.apply(ctx, out); err != nil {
+				return nil, err
 			}
-			if t.indexerLoss(1) != nil {
-				rows := 0
-				for i := lo; i < hi; i++ {
-					rows += groupTokens(&groups[i].Group)
-				}
-				indexerMetric(out, t.indexerKL, rows)
-			}
-			t.apply(out)
 		}
 	}
+	for _, p := range parts {
+		lo, hi := t.mineOf(p)
+		mine.Traces = append(mine.Traces, traces[lo:hi]...)
+	}
+	mine.Differ, mine.Counted = t.differ, t.counted
 	for i := range groups {
 		t.state.Tokens += int64(groupTokens(&groups[i].Group) + len(groups[i].Group.Rollouts))
 	}
+	all, err := collect(ctx, t, mine)
+	if err != nil || !t.first() {
+		return &Result{}, err
+	}
+	for k, v := range grpo.BatchMetrics(groups) {
+		out[k] = v
+	}
+	for u, p := range updates {
+		t.updateMetrics(out, groups[p.lo():p.hi()], all, u)
+	}
 	out["num_tokens"] = float64(t.state.Tokens)
-	t.routingMetrics(out)
-	return &Result{Metrics: out, Traces: traces}, nil
+	t.routingMetrics(out, all)
+	return &Result{Metrics: out, Traces: inOrder(parts, all)}, nil
+}
+
+// updateMetrics adds the loss metrics of update u.
+func (t *Trainer) updateMetrics(out grouse.Metrics, groups []grouse.ScoredGroup, all []found, u int) {
+	var stats []grpo.SequenceStats
+	kl := make([]float64, t.model.Layers())
+	for r := range all {
+		f := &all[r].Updates[u]
+		stats = append(stats, f.Stats...)
+		for l, v := range f.IndexerKL {
+			kl[l] += v
+		}
+	}
+	for k, v := range grpo.LossMetrics(stats) {
+		out[k] = v
+	}
+	if t.indexerLoss(1) != nil {
+		indexerMetric(out, kl, rowsOf(groups))
+	}
+}
+
+// inOrder puts the ranks' traces in the order of the groups.
+func inOrder(parts []part, all []found) [][]grouse.Trace {
+	out := [][]grouse.Trace{}
+	next := make([]int, len(all))
+	for _, p := range parts {
+		for r := range all {
+			n := p.from[r+1] - p.from[r]
+			out = append(out, all[r].Traces[next[r]:next[r]+n]...)
+			next[r] += n
+		}
+	}
+	return out
+}
+
+// rowsOf is how many rows groups take.
+func rowsOf(groups []grouse.ScoredGroup) int {
+	rows := 0
+	for i := range groups {
+		rows += groupTokens(&groups[i].Group)
+	}
+	return rows
 }
 
 // prepare computes what does not change during the step: masks, old and
-// reference logprobs, advantages.
-func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][]completion, error) {
+// reference logprobs, advantages. Logprobs are of this rank's groups only.
+func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup, parts []part) ([][]completion, error) {
 	alg := t.obj.Algorithm()
 	betas := map[string]float64{}
 	for i := range t.stage.Domains {
@@ -101,8 +204,14 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 			c.grad = make([]float32, len(r.ResponseIDs))
 		}
 	}
+	var own []grouse.ScoredGroup
+	var ownBatch [][]completion
+	for _, p := range parts {
+		lo, hi := t.mineOf(p)
+		own, ownBatch = append(own, groups[lo:hi]...), append(ownBatch, batch[lo:hi]...)
+	}
 	if alg.PiOld == grouse.PiOldRecomputed || alg.KLInReward != 0 {
-		err := t.forward(ctx, t.model, t.width(), groups, func(i, j int, lp []float32) { batch[i][j].seq.OldLogprobs = lp })
+		err := t.forward(ctx, t.model, t.width(), own, func(i, j int, lp []float32) { ownBatch[i][j].seq.OldLogprobs = lp })
 		if err != nil {
 			return nil, err
 		}
@@ -115,18 +224,14 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		if alg.ReferenceRouting {
 			width = t.width()
 		}
-		err := t.forward(ctx, t.ref, width, groups, func(i, j int, lp []float32) { batch[i][j].seq.RefLogprobs = lp })
+		err := t.forward(ctx, t.ref, width, own, func(i, j int, lp []float32) { ownBatch[i][j].seq.RefLogprobs = lp })
 		if err != nil {
 			return nil, err
 		}
 	}
-	rewards := make([][]float64, len(groups))
-	for i := range groups {
-		rewards[i] = make([]float64, len(batch[i]))
-		for j := range rewards[i] {
-			s := &batch[i][j].seq
-			rewards[i][j] = grpo.PenalizedReward(*groups[i].Scores[j].Reward, alg.KLInReward, s.OldLogprobs, s.RefLogprobs, s.Mask)
-		}
+	rewards, err := t.rewards(ctx, groups, batch, parts)
+	if err != nil {
+		return nil, err
 	}
 	if alg.ShuffleRewards {
 		shuffle(rewards, groups, t.state.Optim.Updates)
@@ -139,6 +244,61 @@ func (t *Trainer) prepare(ctx context.Context, groups []grouse.ScoredGroup) ([][
 		}
 	}
 	return batch, nil
+}
+
+// rewards are what the advantages are made from. Where they depend on logprobs, their
+// groups' ranks tell the others.
+func (t *Trainer) rewards(ctx context.Context, groups []grouse.ScoredGroup, batch [][]completion, parts []part) ([][]float64, error) {
+	alg := t.obj.Algorithm()
+	rewards := make([][]float64, len(groups))
+	penalized := func(i int) {
+		rewards[i] = make([]float64, len(batch[i]))
+		for j := range rewards[i] {
+			s := &batch[i][j].seq
+			rewards[i][j] = grpo.PenalizedReward(*groups[i].Scores[j].Reward, alg.KLInReward, s.OldLogprobs, s.RefLogprobs, s.Mask)
+		}
+	}
+	if t.ranks == nil || alg.KLInReward == 0 {
+		for i := range groups {
+			penalized(i)
+		}
+		return rewards, nil
+	}
+	var mine, flat []float64
+	for _, p := range parts {
+		lo, hi := t.mineOf(p)
+		for i := lo; i < hi; i++ {
+			penalized(i)
+			mine = append(mine, rewards[i]...)
+		}
+	}
+	all, err := collect(ctx, t, mine)
+	if err != nil {
+		return nil, err
+	}
+	each := func(visit func(rank, i int)) { // groups in order
+		for _, p := range parts {
+			for r := range len(p.from) - 1 {
+				for i := p.from[r]; i < p.from[r+1]; i++ {
+					visit(r, i)
+				}
+			}
+		}
+	}
+	if t.first() {
+		each(func(r, i int) {
+			n := len(batch[i])
+			flat, all[r] = append(flat, all[r][:n]...), all[r][n:]
+		})
+	}
+	if flat, err = t.agree(ctx, flat); err != nil {
+		return nil, err
+	}
+	each(func(_, i int) {
+		n := len(batch[i])
+		rewards[i], flat = flat[:n:n], flat[n:]
+	})
+	return rewards, nil
 }
 
 // shuffle deals the rewards of a batch out anew: the control experiment in which
@@ -219,20 +379,20 @@ func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups
 	})
 }
 
-// update accumulates the gradient of one optimizer update.
-func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch [][]completion) ([]grpo.SequenceStats, error) {
+// update accumulates the gradient of this rank's share of one optimizer update. Its
+// denominators are the whole update's.
+func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch [][]completion, p part) ([]grpo.SequenceStats, error) {
 	var norm grpo.Normalizers
-	for i := range batch {
+	for i := p.lo(); i < p.hi(); i++ {
 		for j := range batch[i] {
 			// Tokens counts the mask, which stands for the logprobs to come.
 			norm.Add(maskedTokens(&batch[i][j], len(groups[i].Group.Rollouts[j].ResponseIDs)))
 		}
 	}
 	t.model.ZeroGrads()
-	rows := 0
-	for i := range groups {
-		rows += groupTokens(&groups[i].Group)
-	}
+	rows := rowsOf(groups[p.lo():p.hi()])
+	lo, hi := t.mineOf(p)
+	groups, batch = groups[lo:hi], batch[lo:hi]
 	t.indexerKL = make([]float64, t.model.Layers())
 	var stats []grpo.SequenceStats
 	err := t.micro(ctx, t.graph, groups, func(lo, hi int) error {

@@ -186,7 +186,7 @@ func restored(t *testing.T, family string, bf16 bool) []float32 {
 	}
 	run(m, a, 2)
 	saved := memory{}
-	if err := a.Moments(saved.put); err != nil {
+	if err := a.Moments(t.Context(), saved.put); err != nil {
 		t.Fatal(err)
 	}
 	state, copied := a.State(), m.Clone()

@@ -97,14 +97,23 @@ func (m *Model) Trainable() { m.Train(func(p *tensor.Param) bool { return !Index
 // IndexerWeight reports whether a weight is a lightning indexer's.
 func IndexerWeight(p *tensor.Param) bool { return strings.Contains(p.Name, ".indexer.") }
 
-// Train makes gradient buffers for the weights that train says, and takes those of
-// others away. Correction biases are never trained: no gradient reaches them.
-func (m *Model) Train(train func(p *tensor.Param) bool) {
+// Freeze says which weights are trained and takes the gradient buffers of others away.
+// Correction biases are never trained: no gradient reaches them.
+func (m *Model) Freeze(train func(p *tensor.Param) bool) {
 	for _, p := range m.params {
 		p.Frozen = !train(p) || strings.HasSuffix(p.Name, "e_score_correction_bias")
 		if p.Frozen {
 			p.Grad, p.LookupGrad = nil, nil
-		} else if p.Grad == nil {
+		}
+	}
+}
+
+// Train is Freeze, and makes gradient buffers for the other weights, unless they have
+// one.
+func (m *Model) Train(train func(p *tensor.Param) bool) {
+	m.Freeze(train)
+	for _, p := range m.params {
+		if !p.Frozen && p.Grad == nil {
 			p.Grad = p.Like(m.dev)
 		}
 	}

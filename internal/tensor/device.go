@@ -25,6 +25,10 @@ type Device interface {
 	WriteMatrix(b Buffer, src []float32, out, in int)
 	NewBF16(n int) Buffer // zeroed bfloat16 memory, for moments: AdamW and Copy take it
 	Copy(dst, src Buffer) // rounds to the nearest, ties to even, if dst is bfloat16 and src is not
+	// View returns elements from..from+n-1 of b, in the device's layout: the same memory,
+	// which lives as long as either. It is never freed itself. What works on every element
+	// alone, sums of squares and gradients to add to may be views; other operations may not.
+	View(b Buffer, from, n int) Buffer
 
 	// Embed sets y[i] = w[ids[i]], w a matrix [vocab, dim].
 	Embed(y, w Buffer, ids []int32, dim int)
@@ -196,13 +200,14 @@ type Rounder interface {
 	AdamWRounded(p, grad, m, v Buffer, step AdamWStep, noise Noise)
 }
 
-// Noise names the random numbers of one AdamWRounded: weight i is rounded with the
-// lower 16 bits of word i%4 of rng.Philox(Key, {i/4, Param, Update's lower word, its
-// upper word}).
+// Noise names the random numbers of one AdamWRounded: weight i of the matrix is rounded
+// with the lower 16 bits of word i%4 of rng.Philox(Key, {i/4, Param, Update's lower word,
+// its upper word}).
 type Noise struct {
 	Key    rng.Key
 	Param  uint32 // place among the model's weights
 	Update int64  // of the stage's, from 1
+	First  int64  // weight of the matrix that the buffer begins with, a multiple of 4: 0, but for a View
 }
 
 // BlockTokens is the number of positions in a block of a cache.

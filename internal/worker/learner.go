@@ -296,7 +296,7 @@ func (l *learner) checkpointName(ref grouse.PolicyRef) string {
 func (l *learner) root() string { return filepath.Join(l.dir, "checkpoints") }
 
 // Save writes a checkpoint.
-func (l *learner) Save(_ context.Context, req activities.SaveRequest) (grouse.CheckpointRecord, error) {
+func (l *learner) Save(ctx context.Context, req activities.SaveRequest) (grouse.CheckpointRecord, error) {
 	ref := req.Policy
 	state, err := json.Marshal(trainerState{l.tr.State(), l.refAt})
 	if err != nil {
@@ -309,7 +309,7 @@ func (l *learner) Save(_ context.Context, req activities.SaveRequest) (grouse.Ch
 	name := l.checkpointName(ref)
 	saved, err := checkpoint.Save(l.root(), name, checkpoint.Content{
 		State:   checkpoint.State{Stage: ref.Stage, Step: ref.Version, Version: ref.Version, Chain: ref.Chain, Trainer: state},
-		Weights: l.policy.Model.Each, Moments: l.tr.Moments, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
+		Weights: l.policy.Model.Each, Moments: func(yield func(string, []int, []float32) error) error { return l.tr.Moments(ctx, yield) }, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
 	})
 	if err != nil {
 		return grouse.CheckpointRecord{}, err

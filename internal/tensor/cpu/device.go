@@ -88,6 +88,14 @@ func (d *Device) Zero(b tensor.Buffer) {
 	d.flat(len(v), func(lo, hi int) { clear(v[lo:hi]) })
 }
 
+// View shares b's memory.
+func (d *Device) View(b tensor.Buffer, from, n int) tensor.Buffer {
+	if h, ok := b.(BF16); ok {
+		return h[from : from+n : from+n]
+	}
+	return b.(Vec)[from : from+n : from+n]
+}
+
 // Read copies to the host.
 func (d *Device) Read(dst []float32, b tensor.Buffer) { copy(dst, vec(b)) }
 

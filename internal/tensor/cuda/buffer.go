@@ -23,10 +23,12 @@ type memory struct {
 	owned []runtime.Cleanup
 }
 
-// buffer is the first n elements of its memory. Matrices are row-major.
+// buffer is n elements of its memory, the first ones unless it is a view. Matrices are
+// row-major.
 type buffer struct {
 	*memory
-	n int
+	n    int
+	from int // element; 0 but for views
 }
 
 // Len returns the number of elements.
@@ -37,7 +39,33 @@ func (b *buffer) Slice(n int) tensor.Buffer {
 	if n > b.cap {
 		panic(fmt.Sprintf("cuda: %d elements of %d", n, b.cap))
 	}
-	return &buffer{b.memory, n}
+	return &buffer{memory: b.whole().memory, n: n}
+}
+
+// View shares b's memory.
+func (d *Device) View(b tensor.Buffer, from, n int) tensor.Buffer {
+	x := b.(*buffer)
+	if from < 0 || n < 0 || from+n > x.n {
+		panic(fmt.Sprintf("cuda: elements %d to %d of %d", from, from+n, x.n))
+	}
+	return &buffer{x.memory, n, x.from + from}
+}
+
+// whole panics if b is a view, for operations that know memory by itself.
+func (b *buffer) whole() *buffer {
+	if b.from != 0 {
+		panic("cuda: a view")
+	}
+	return b
+}
+
+// address is where b begins.
+func (b *buffer) address() driver.Ptr {
+	size := driver.Ptr(4)
+	if b.bf16 {
+		size = 2
+	}
+	return b.at + driver.Ptr(b.from)*size
 }
 
 // Cap returns the capacity in elements.
@@ -48,7 +76,7 @@ func in(b tensor.Buffer) driver.Ptr {
 	if b == nil {
 		return 0
 	}
-	return b.(*buffer).at
+	return b.(*buffer).address()
 }
 
 // out is the address of a buffer that is written.
@@ -56,10 +84,10 @@ func out(b tensor.Buffer) driver.Ptr {
 	if b == nil {
 		return 0
 	}
-	m := b.(*buffer).memory
-	m.fresh = false
-	m.wrote++
-	return m.at
+	x := b.(*buffer)
+	x.fresh = false
+	x.wrote++
+	return x.address()
 }
 
 // take returns memory. If there is none it asks the garbage collector for what
@@ -87,7 +115,7 @@ func (d *Device) newBuffer(n, size int) *buffer {
 	m := &memory{id: d.memories, cap: n, bf16: size == 2, owned: make([]runtime.Cleanup, 1)}
 	m.at, m.owned[0] = takeFor(d, m, int64(n)*int64(size))
 	d.drv.Clear(m.at, int64(n)*int64(size))
-	return &buffer{m, n}
+	return &buffer{memory: m, n: n}
 }
 
 // New returns zeroed float32 memory.
@@ -108,7 +136,7 @@ func (d *Device) NewBF16(n int) tensor.Buffer {
 // Free gives a buffer's memory back, its bfloat16 copy included.
 func (d *Device) Free(b tensor.Buffer) {
 	defer d.begin()()
-	m := b.(*buffer).memory
+	m := b.(*buffer).whole().memory
 	for _, c := range m.owned {
 		c.Stop()
 	}

@@ -33,8 +33,12 @@ func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
 	if m.(*buffer).bf16 {
 		kernel = "adamw_bf16"
 	}
-	at, had := out(p), w.half != 0
-	d.each(kernel, n, at, w.half, in(grad), out(m), out(v), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps)
+	had := w.half != 0 && (w.fresh || n == w.cap) // of a view: the copy of the rest is up to date
+	at, half := out(p), w.half
+	if half != 0 {
+		half += driver.Ptr(2 * w.from)
+	}
+	d.each(kernel, n, at, half, in(grad), out(m), out(v), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps)
 	w.fresh = had
 }
 
@@ -46,7 +50,7 @@ func (d *Device) AdamWRounded(p, grad, m, v tensor.Buffer, s tensor.AdamWStep, n
 		panic("cuda: AdamWRounded of float32 weights")
 	}
 	d.each("adamw_rounded", (n+3)/4, out(p), in(grad), out(m), out(v), truth(m.(*buffer).bf16), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps,
-		int32(noise.Key[0]), int32(noise.Key[1]), int32(noise.Param), noise.Update)
+		int32(noise.Key[0]), int32(noise.Key[1]), int32(noise.Param), noise.Update, noise.First)
 }
 
 // SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.

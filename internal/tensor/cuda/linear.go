@@ -17,7 +17,7 @@ type operand struct {
 // that were rounded are kept: queries, keys and values are made from one x, and
 // both gradients of a layer from one dy.
 func (d *Device) operand(x tensor.Buffer, rows, cols int) driver.Matrix {
-	b, n := x.(*buffer), rows*cols
+	b, n := x.(*buffer).whole(), rows*cols
 	if d.opts.Float32 {
 		return f32(b.at, cols)
 	}
@@ -56,7 +56,7 @@ func (d *Device) round(half, x driver.Ptr, rows, cols int) driver.Matrix {
 // weight returns w as a product wants it: its bfloat16 copy, made again if w was
 // written, or w itself if it is bfloat16.
 func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
-	b := w.(*buffer)
+	b := w.(*buffer).whole()
 	if b.bf16 && d.opts.Float32 {
 		return f32(d.widened(b), cols)
 	}
@@ -80,7 +80,7 @@ func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
 // widened returns a bfloat16 buffer as float32, for this operation.
 func (d *Device) widened(b *buffer) driver.Ptr {
 	p := d.floats(b.n)
-	d.each("cast_from_bf16", b.n, p, b.at, int64(b.n))
+	d.each("cast_from_bf16", b.n, p, b.address(), int64(b.n))
 	return p
 }
 

@@ -177,7 +177,7 @@ func TestTrainingWithoutMasters(t *testing.T) {
 	if err := m.Each(keep); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Moments(keep); err != nil {
+	if err := tr.Moments(t.Context(), keep); err != nil {
 		t.Fatal(err)
 	}
 	state := tr.State()

@@ -2,9 +2,9 @@
 // parallelism with sharded states (ZeRO stage 1; Rajbhandari et al., arXiv:1910.02054,
 // §5.1). It is arithmetic only.
 //
-// All parameters, in their order, are one flat row of numbers, cut into as many
-// stretches of one length as there are ranks; a stretch may begin and end within a
-// parameter. In a step each rank
+// All parameters, in their order, are one flat row of numbers, each beginning at a
+// multiple of Align, cut into as many stretches of one length as there are ranks; a
+// stretch may begin and end within a parameter. In an update each rank
 //
 //  1. adds up its stretch of all ranks' gradients (a reduce-scatter),
 //  2. updates its stretch of the parameters, with the moments that only it has,
@@ -18,8 +18,9 @@ package shard
 
 import "fmt"
 
-// Align is what the length of a stretch is a multiple of, in elements: addresses
-// of bfloat16 and float32 stretches then are multiples of 256 bytes.
+// Align is what the beginnings of parameters and the length of a stretch are multiples
+// of, in elements: pieces then begin at multiples of it in their parameter, and their
+// addresses, bfloat16 and float32, are multiples of 256 bytes.
 const Align = 128
 
 // Plan is the flat row of parameters, cut for some ranks.
@@ -27,8 +28,7 @@ type Plan struct {
 	Ranks  int
 	Sizes  []int // of the parameters, in elements
 	starts []int // of the parameters in the row
-	total  int   // their sum
-	Length int   // of a stretch; Ranks*Length >= total, the rest is padding
+	Length int   // of a stretch; Ranks*Length is at least what the parameters take, the rest is padding
 }
 
 // New plans for parameters of the sizes.
@@ -37,17 +37,19 @@ func New(sizes []int, ranks int) (*Plan, error) {
 		return nil, fmt.Errorf("shard: %d ranks", ranks)
 	}
 	p := &Plan{Ranks: ranks, Sizes: sizes, starts: make([]int, len(sizes))}
+	total := 0
 	for i, n := range sizes {
 		if n < 0 {
 			return nil, fmt.Errorf("shard: parameter %d has %d elements", i, n)
 		}
-		p.starts[i] = p.total
-		p.total += n
+		p.starts[i] = total
+		total += aligned(n)
 	}
-	p.Length = (p.total + ranks - 1) / ranks
-	p.Length = (p.Length + Align - 1) / Align * Align
+	p.Length = aligned((total + ranks - 1) / ranks)
 	return p, nil
 }
+
+func aligned(n int) int { return (n + Align - 1) / Align * Align }
 
 // Padded is the length of the row with its padding: what a rank's flat gradients
 // must hold.
@@ -80,8 +82,8 @@ func (p *Plan) Owned(rank int) []Piece {
 func (p *Plan) Owner(param, i int) (rank int) { return (p.starts[param] + i) / p.Length }
 
 // Block is the unit of the global norm: squares are added up within blocks of the
-// flat row, in order, and then the blocks' sums in order. Stretches are whole
-// numbers of blocks, so the order does not depend on the ranks.
+// flat row, in order, and then the blocks' sums in order. Stretches and parameters are
+// whole numbers of blocks, so the order does not depend on the ranks.
 const Block = Align
 
 // BlockSums are the sums of squares of a stretch's blocks, to be gathered from all
@@ -99,7 +101,7 @@ func BlockSums(row []float32) []float64 {
 }
 
 // Norm adds up the gathered sums of all ranks, in order: the square of the global
-// norm. Blocks of padding after the last parameter add zeros, which change nothing.
+// norm. Padding adds zeros, which change nothing.
 func Norm(sums []float64) float64 {
 	var total float64
 	for _, s := range sums {

@@ -11,17 +11,18 @@ func TestEveryElementHasOneOwner(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		sizes := make([]int, 1+rng.IntN(8))
-		total := 0
+		total, taken := 0, 0 // elements, with padding between parameters
 		for i := range sizes {
 			sizes[i] = rng.IntN(700)
 			total += sizes[i]
+			taken += (sizes[i] + Align - 1) / Align * Align
 		}
 		ranks := 1 + rng.IntN(9)
 		p, err := New(sizes, ranks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Length%Align != 0 || p.Padded() < total || p.Padded() >= total+ranks*(Align+1) {
+		if p.Length%Align != 0 || p.Padded() < taken || p.Padded() >= taken+ranks*(Align+1) {
 			t.Fatalf("sizes %v, %d ranks: stretches of %d", sizes, ranks, p.Length)
 		}
 		seen := make([]int, p.Padded())
@@ -32,6 +33,9 @@ func TestEveryElementHasOneOwner(t *testing.T) {
 					t.Fatalf("rank %d has %+v", rank, piece)
 				}
 				before = piece.At + piece.To - piece.From
+				if piece.From%Align != 0 || piece.At%Align != 0 {
+					t.Fatalf("rank %d has %+v, which is not aligned", rank, piece)
+				}
 				for i := piece.From; i < piece.To; i++ {
 					flat := rank*p.Length + piece.At + i - piece.From
 					if flat != p.Start(piece.Param)+i || p.Owner(piece.Param, i) != rank {
@@ -44,10 +48,15 @@ func TestEveryElementHasOneOwner(t *testing.T) {
 				t.Fatalf("rank %d's pieces end at %d of %d", rank, before, p.Length)
 			}
 		}
+		owned := 0
 		for i, n := range seen {
-			if i < total && n != 1 || i >= total && n != 0 {
+			if n > 1 {
 				t.Fatalf("element %d of the row has %d owners", i, n)
 			}
+			owned += n
+		}
+		if owned != total {
+			t.Fatalf("%d of %d elements have an owner", owned, total)
 		}
 	}
 	for _, c := range []struct {
@@ -81,13 +90,17 @@ func TestTheNormAndTheUpdateDoNotDependOnTheRanks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		row := append(append([]float32(nil), flat...), make([]float32, p.Padded()-len(flat))...)
+		row, at := make([]float32, p.Padded()), 0
+		for i, n := range sizes {
+			copy(row[p.Start(i):], flat[at:at+n])
+			at += n
+		}
 		var sums []float64
 		for r := range ranks {
 			sums = append(sums, BlockSums(row[r*p.Length:(r+1)*p.Length])...)
 		}
 		norm := Norm(sums)
-		got := make([]float32, len(flat))
+		got := make([]float32, (len(flat)/Align+len(sizes)+1)*Align)
 		for r := range ranks {
 			for _, piece := range p.Owned(r) {
 				for i := piece.From; i < piece.To; i++ {

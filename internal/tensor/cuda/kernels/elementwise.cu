@@ -121,10 +121,10 @@ GROUSE_DEVICE u16 narrow_at_random(float f, u32 noise) {
 
 // AdamW of weights that are bfloat16 and have no float32 masters. Moments are
 // bfloat16 if short_moments. Weight i takes word i mod 4 of counter {i / 4, parameter,
-// update}.
-GROUSE_KERNEL(adamw_rounded, u16* p, const float* grad, void* m, void* v, i32 short_moments, i64 n, float scale, float beta1, float one_beta1, float beta2, float one_beta2, float shrink, float rate, float inv_root, float eps, i32 key0, i32 key1, i32 parameter, i64 update) {
+// update}; p begins with weight first, a multiple of 4.
+GROUSE_KERNEL(adamw_rounded, u16* p, const float* grad, void* m, void* v, i32 short_moments, i64 n, float scale, float beta1, float one_beta1, float beta2, float one_beta2, float shrink, float rate, float inv_root, float eps, i32 key0, i32 key1, i32 parameter, i64 update, i64 first) {
   GRID_LOOP(four, (n + 3) / 4) {
-    u32 noise[4] = {(u32)four, (u32)parameter, (u32)update, (u32)((unsigned long long)update >> 32)};
+    u32 noise[4] = {(u32)(four + first / 4), (u32)parameter, (u32)update, (u32)((unsigned long long)update >> 32)};
     philox(noise, (u32)key0, (u32)key1);
     GROUSE_UNROLL
     for (int j = 0; j < 4; j++) {
