@@ -5,6 +5,7 @@ package cuda_test
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/grouse-rl/grouse"
@@ -120,6 +121,35 @@ func TestRoundingHasNoBias(t *testing.T) {
 		if !(math.Abs(mean-exact) <= bound) || bound > 0.05*math.Abs(exact-float64(c.start)) {
 			t.Errorf("%s: mean %v, exact %v, four standard errors %.2g", name, mean, exact, bound)
 		}
+	}
+}
+
+// A part of a matrix is rounded by the numbers that it has in the whole.
+func TestPartsAreRoundedAsTheWhole(t *testing.T) {
+	dev := emulated(false)
+	const n, from = 1003, 384
+	step := tensor.AdamWStep{Scale: 0.5, Beta1: 0.9, OneSubBeta1: 0.1, Beta2: 0.999, OneSubBeta2: 0.001, Shrink: 0.9999, Rate: 3e-3, InvRootBias2: 10, Eps: 1e-8}
+	start, grad := make([]float32, n), make([]float32, n)
+	stream := rng.NewKey(rng.Round, "parts", 1).Stream(1, 2, 3)
+	for i := range start {
+		start[i], grad[i] = float32(stream.Float64()-0.5), float32(stream.Float64()-0.5)
+	}
+	g := dev.New(n)
+	dev.Write(g, grad)
+	whole, parts := short(dev, start), short(dev, start)
+	m, v, m2, v2 := dev.New(n), dev.New(n), dev.New(n), dev.New(n)
+	noise := tensor.Noise{Key: rng.Key{1, 2}, Param: 3, Update: 7}
+	dev.AdamWRounded(whole, g, m, v, step, noise)
+	for _, p := range [][2]int{{from, n}, {0, from}} {
+		view := func(b tensor.Buffer) tensor.Buffer { return dev.View(b, p[0], p[1]-p[0]) }
+		noise.First = int64(p[0])
+		dev.AdamWRounded(view(parts), view(g), view(m2), view(v2), step, noise)
+	}
+	want, got := make([]float32, n), make([]float32, n)
+	dev.Read(want, whole)
+	dev.Read(got, parts)
+	if !slices.Equal(got, want) {
+		t.Error("the parts are rounded otherwise")
 	}
 }
 

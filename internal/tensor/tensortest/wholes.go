@@ -16,7 +16,8 @@ func wholes() []*whole {
 		{"Cache", caches}, {"CacheOfKeysWithValues", valuesInKeys}, {"CacheSelect", cacheSelect},
 	}
 	for _, half := range []bool{false, true} {
-		all = append(all, &whole{fmt.Sprintf("AdamW/bf16=%v", half), func(t *testing.T, d device) [][]float32 { return adamW(d, half) }})
+		all = append(all, &whole{fmt.Sprintf("AdamW/bf16=%v", half), func(t *testing.T, d device) [][]float32 { return adamW(d, half) }},
+			&whole{fmt.Sprintf("Views/bf16=%v", half), func(t *testing.T, d device) [][]float32 { return views(t, d, half) }})
 	}
 	for i := range routers {
 		all = append(all, &whole{fmt.Sprintf("RouteChoice/%d", i), func(t *testing.T, d device) [][]float32 { return routes(d, i) }})
@@ -135,6 +136,75 @@ func adamW(d device, half bool) [][]float32 {
 		all = append(all, now, download(d, y))
 	}
 	return all
+}
+
+// views does an update of a matrix in two parts, with a product after each: the product
+// is that of the weights as they are then, the end is that of one update. Gradients and
+// moments are views, too.
+func views(t *testing.T, d device, half bool) [][]float32 {
+	const out, in = 33, 40
+	x, y, want := upload(d, Ramp(5*in, 3)), d.New(5*out), d.New(5*out)
+	step := tensor.AdamWStep{Scale: 0.5, Beta1: 0.9, OneSubBeta1: 0.1, Beta2: 0.99, OneSubBeta2: 0.01, Shrink: 0.999, Rate: 0.05, InvRootBias2: 3.1, Eps: 1e-6}
+	moment := func(n int) buf {
+		if half {
+			return d.NewBF16(n)
+		}
+		return d.New(n)
+	}
+	matrix := func(seed uint32) buf {
+		b := d.NewMatrix(out, in)
+		d.WriteMatrix(b, Ramp(out*in, seed), out, in)
+		return b
+	}
+	read := func(b buf) []float32 {
+		x := make([]float32, out*in)
+		d.ReadMatrix(x, b, out, in)
+		return x
+	}
+	w, g, whole := matrix(1), matrix(2), matrix(1)
+	n := w.Len()
+	m, v := moment(n), moment(n)
+	row, m2, v2 := d.New(n+256), moment(n+128), moment(n+128)
+	grad := d.View(row, 128, n)
+	d.Copy(grad, g)
+	for range 2 {
+		d.AdamW(whole, g, m, v, step)
+		for _, part := range [][2]int{{0, 512}, {512, n}} {
+			from, size := part[0], part[1]-part[0]
+			mine := d.View(d.View(w, 256, n-256), 0, n-256)
+			if from < 256 {
+				mine = w
+			} else {
+				from -= 256
+			}
+			at := part[0]
+			d.AdamW(d.View(mine, from, size), d.View(grad, at, size), d.View(m2, 128+at, size), d.View(v2, 128+at, size), step)
+			now := d.NewMatrix(out, in)
+			d.WriteMatrix(now, read(w), out, in)
+			d.Linear(y, x, w, nil, 5, out, in)
+			d.Linear(want, x, now, nil, 5, out, in)
+			if !slices.Equal(download(d, y), download(d, want)) {
+				t.Fatalf("a product after elements %d to %d were updated is of other weights", part[0], part[1])
+			}
+		}
+		if !slices.Equal(read(w), read(whole)) {
+			t.Fatal("an update in two parts is another than a whole one")
+		}
+	}
+	if a, b := d.SumSquares(grad), d.SumSquares(g); a != b {
+		t.Fatalf("the squares of a view: %v, want %v", a, b)
+	}
+	d.Zero(d.View(row, 128+512, n-512))
+	left := download(d, row)
+	d.Read(left[128:128+512], d.View(g, 0, 512))
+	if got := download(d, row); !slices.Equal(got, left) || slices.Max(left[128+512:]) != 0 {
+		t.Fatal("zeroing a view")
+	}
+	d.Write(d.View(row, 128, 3), []float32{1, 2, 3})
+	if got := download(d, d.View(row, 127, 5)); got[0] != 0 || got[1] != 1 || got[3] != 3 || got[4] != left[131] {
+		t.Fatalf("writing a view: %v", got)
+	}
+	return [][]float32{read(w)}
 }
 
 // positions lists what rows select as numbers, -1 for everything.
