@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,7 @@ const (
 
 const (
 	maxFrame = 1 << 40 // bytes: what is longer is no frame of ours
+	maxHello = 1 << 16 // of a stranger
 	chunk    = 1 << 20 // bytes that have Silence to be written or read
 )
 
@@ -36,6 +38,7 @@ type link struct {
 	in    chan []byte
 	write sync.Mutex
 	work  sync.WaitGroup
+	limit atomic.Uint64 // bytes of a frame that is read
 
 	once sync.Once
 	dead chan struct{} // closed when the link has ended
@@ -44,9 +47,11 @@ type link struct {
 
 var errDown = errors.New("the group is down")
 
-// newLink takes conn over. close ends it.
-func newLink(conn net.Conn) *link {
+// newLink takes conn over; end closes it. Frames of more than limit bytes end it, until
+// limit is raised.
+func newLink(conn net.Conn, limit uint64) *link {
 	l := &link{conn: conn, in: make(chan []byte, 4), dead: make(chan struct{})}
+	l.limit.Store(limit)
 	l.work.Go(func() { l.end(l.read()) })
 	l.work.Go(l.ping)
 	return l
@@ -90,7 +95,7 @@ func (l *link) read() error {
 			return err
 		}
 		n := binary.LittleEndian.Uint64(head[1:])
-		if n > maxFrame {
+		if n > l.limit.Load() {
 			return fmt.Errorf("a frame of %d bytes", n)
 		}
 		body := make([]byte, n)

@@ -3,6 +3,7 @@ package collective
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ func (zero *Hello) Fits(h *Hello) error {
 		{"NCCL", h.NCCL, zero.NCCL}, {"run", h.Run, zero.Run}, {"recipe", h.Recipe, zero.Recipe},
 	} {
 		if f.have != f.want {
-			differ = append(differ, fmt.Sprintf("%s %.12q, rank 0 %.12q", f.what, f.have, f.want))
+			differ = append(differ, fmt.Sprintf("%s %q, rank 0 %q", f.what, short(f.have), short(f.want)))
 		}
 	}
 	if len(differ) == 0 {
@@ -46,6 +47,14 @@ func (zero *Hello) Fits(h *Hello) error {
 	}
 	return grouse.Errorf(grouse.Invalid, "rank %d does not fit: it has %s", h.Rank, strings.Join(differ, "; ")).
 		WithFix("start all ranks with the same binary, recipe and libraries (`grouse doctor` shows them)")
+}
+
+// short is enough of a hash to tell it from others.
+func short(s string) string {
+	if len(s) == 64 {
+		return s[:12]
+	}
+	return s
 }
 
 // answer is what rank 0 tells who came: nothing of an error is "go".
@@ -116,7 +125,7 @@ func (h *Host) accept() {
 }
 
 func (h *Host) welcome(conn net.Conn) {
-	l := newLink(conn)
+	l := newLink(conn, maxHello)
 	ctx, cancel := context.WithTimeout(context.Background(), helloWait)
 	defer cancel()
 	var hello Hello
@@ -124,7 +133,7 @@ func (h *Host) welcome(conn net.Conn) {
 	if err == nil {
 		err = json.Unmarshal(raw, &hello)
 	}
-	if err != nil || hello.Token != h.me.Token {
+	if err != nil || subtle.ConstantTimeCompare([]byte(hello.Token), []byte(h.me.Token)) != 1 {
 		l.end(errors.New("no rank"))
 		return
 	}
@@ -150,6 +159,7 @@ func (h *Host) take(hello *Hello, l *link) error {
 	if have := h.links[hello.Rank]; have != nil && have.alive() {
 		return grouse.Errorf(grouse.Invalid, "rank %d is there already", hello.Rank).WithFix("give each process a --rank of its own")
 	}
+	l.limit.Store(maxFrame)
 	h.links[hello.Rank] = l
 	return nil
 }
@@ -219,7 +229,7 @@ func Visit(ctx context.Context, place Place, me Hello) (*Star, error) {
 		return nil, grouse.Errorf(grouse.Unavailable, "rank 0: %w", err).WithFix("start rank 0, the run itself, and look at its log")
 	}
 	me.Token = place.Token
-	l := newLink(conn)
+	l := newLink(conn, maxFrame)
 	raw, err := json.Marshal(me)
 	if err == nil {
 		err = l.send(raw)

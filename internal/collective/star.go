@@ -57,8 +57,8 @@ func Local(size int) []*Star {
 	zero, out := make([]*link, size), make([]*Star, size)
 	for r := 1; r < size; r++ {
 		a, b := net.Pipe()
-		zero[r] = newLink(a)
-		out[r] = newStar(r, size, []*link{newLink(b)})
+		zero[r] = newLink(a, maxFrame)
+		out[r] = newStar(r, size, []*link{newLink(b, maxFrame)})
 	}
 	out[0] = newStar(0, size, zero)
 	return out

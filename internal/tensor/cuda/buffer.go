@@ -200,6 +200,16 @@ func (d *Device) Copy(dst, src tensor.Buffer) {
 	}
 }
 
+// Use calls f with the address of float32 memory that it queues work on, which is
+// written; nobody else uses the driver meanwhile.
+func (d *Device) Use(b tensor.Buffer, f func(p driver.Ptr)) {
+	defer d.begin()()
+	if b.(*buffer).bf16 {
+		panic("cuda: Use of bfloat16 memory")
+	}
+	f(out(b))
+}
+
 // staleMemory collects what the garbage collector found, from a goroutine of its
 // own; it is freed when an operation begins.
 type staleMemory struct {

@@ -8,12 +8,27 @@
 #include "fake.h"
 
 enum { MAX = 16 };
-struct world { char id[128]; int n, joined; pthread_barrier_t barrier; const void *send[MAX]; size_t bytes[MAX]; struct world *next; };
+struct world { char id[128]; int n, arrived, round, aborted[MAX]; pthread_mutex_t mu; pthread_cond_t all; const void *send[MAX]; size_t bytes[MAX]; struct world *next; };
 struct comm { struct world *w; int rank; };
 struct id { char bytes[128]; };
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static struct world *worlds;
 static int ids;
+
+// Waits for all ranks; 1 if the rank has aborted instead.
+static int together(struct world *w, int rank) {
+  pthread_mutex_lock(&w->mu);
+  int round = w->round;
+  if (++w->arrived == w->n) {
+    w->arrived = 0;
+    w->round++;
+    pthread_cond_broadcast(&w->all);
+  }
+  while (round == w->round && !w->aborted[rank]) pthread_cond_wait(&w->all, &w->mu);
+  int aborted = w->aborted[rank];
+  pthread_mutex_unlock(&w->mu);
+  return aborted;
+}
 
 int ncclGetVersion(int *v) { const char *e = getenv("FAKE_NCCL_VERSION"); *v = e ? atoi(e) : 22809; return 0; }
 const char *ncclGetErrorString(int code) { return code == 2 ? "unhandled system error" : code ? "an error of the stand-in" : "no error"; }
@@ -29,7 +44,8 @@ int ncclCommInitRank(struct comm **c, int n, struct id id, int rank) {
     w = calloc(1, sizeof *w);
     memcpy(w->id, id.bytes, 128);
     w->n = n;
-    pthread_barrier_init(&w->barrier, NULL, n);
+    pthread_mutex_init(&w->mu, NULL);
+    pthread_cond_init(&w->all, NULL);
     w->next = worlds;
     worlds = w;
   }
@@ -37,11 +53,18 @@ int ncclCommInitRank(struct comm **c, int n, struct id id, int rank) {
   if (w->n != n) return 4;
   *c = malloc(sizeof **c);
   **c = (struct comm){w, rank};
-  pthread_barrier_wait(&w->barrier);
+  together(w, rank);
   return 0;
 }
 int ncclCommDestroy(struct comm *c) { free(c); return 0; }
-int ncclCommAbort(struct comm *c) { free(c); return 0; }
+int ncclCommAbort(struct comm *c) {
+  pthread_mutex_lock(&c->w->mu);
+  c->w->aborted[c->rank] = 1;
+  pthread_cond_broadcast(&c->w->all);
+  pthread_mutex_unlock(&c->w->mu);
+  free(c);
+  return 0;
+}
 int ncclCommGetAsyncError(struct comm *c, int *e) { *e = 0; return 0; }
 static __thread int groups;
 int ncclGroupStart(void) { groups++; return 0; }
@@ -56,7 +79,7 @@ static int run(void *args) {
   struct world *w = k->c.w;
   size_t e = size(k->type);
   w->send[k->c.rank] = k->send;
-  pthread_barrier_wait(&w->barrier);
+  if (together(w, k->c.rank)) return 0;
   size_t n = k->what == 'g' ? k->n * w->n : k->n;
   char *out = malloc(n * e);
   for (size_t i = 0; i < n; i++) {
@@ -67,7 +90,7 @@ static int run(void *args) {
     for (int r = 0; r < w->n; r++) { float v = get(w->send[r], k->type, at); s = k->op == 2 ? (r == 0 || v > s ? v : s) : s + v; }
     put(out, k->type, i, s);
   }
-  pthread_barrier_wait(&w->barrier); // nobody reads a buffer that is being overwritten
+  together(w, k->c.rank); // nobody reads a buffer that is being overwritten
   memcpy(k->recv, out, n * e);
   free(out);
   return 0;

@@ -1,15 +1,13 @@
-// Package nccl is data parallelism's communication between GPUs: one process per
-// GPU, NVIDIA's NCCL found at run time (build tag cuda; without it there is only
-// Meet).
+// Package nccl is the communication of ranks between GPUs: one process per GPU, NVIDIA's
+// NCCL found at run time (build tag cuda; without it the package is empty).
 //
-//	id, err := nccl.Meet(ctx, "10.0.0.1:7770", nccl.Hello{Rank: r, Size: 8, NCCL: version, Run: hash}, nccl.UniqueID)
-//	comm, err := nccl.Join(device, 8, r, id)
-//	comm.ReduceScatter(grads, mine, n, nccl.Float32, nccl.Sum)
-//	err = device.Sync()
+//	star, err := collective.Visit(ctx, place, hello)  // or Host.Meet at rank 0
+//	g, err := nccl.NewGroup(ctx, gpu, star)           // a collective.Group
+//	err = g.ReduceScatter(ctx, dev, row)              // by NCCL; bytes still go by the star
 //
-// Meet comes first because NCCL itself waits for ever for a rank that does not
-// come, and does not notice one of another version: all ranks say what they are to
-// rank 0, and all of them are told if they do not fit together.
+// The ranks meet before (internal/collective), because NCCL itself waits for ever for a
+// rank that does not come, and does not notice one of another version. A rank that goes
+// away later is noticed by the star, which ends what NCCL waits for.
 //
 // # Order of sums
 //

@@ -32,6 +32,8 @@ import "C"
 
 import (
 	"fmt"
+	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/grouse-rl/grouse/internal/cudashim"
@@ -69,6 +71,9 @@ func Version() (string, error) {
 	return o.Version, err
 }
 
+// ID names a communicator; one rank makes it and tells the others.
+type ID [128]byte
+
 // UniqueID makes the name of a communicator; one rank does.
 func UniqueID() (ID, error) {
 	if _, err := cudashim.Open(cudashim.NCCL); err != nil {
@@ -87,6 +92,9 @@ type Comm struct {
 	dev        Device
 	comm       unsafe.Pointer
 	Rank, Size int
+
+	mu      sync.Mutex // held by calls of the library with comm
+	aborted bool       // comm is no more
 }
 
 func check(what string, code C.int, comm unsafe.Pointer) error {
@@ -115,8 +123,16 @@ func Join(dev Device, size, rank int, id ID) (*Comm, error) {
 	return c, nil
 }
 
+// queue asks for a call; after Abort it is not made, and that is no error of the device.
 func (c *Comm) queue(what string, f func(stream unsafe.Pointer) C.int) {
-	c.dev.With(what, func(stream unsafe.Pointer) error { return check(what, f(stream), c.comm) })
+	c.dev.With(what, func(stream unsafe.Pointer) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.aborted {
+			return nil
+		}
+		return check(what, f(stream), c.comm)
+	})
 }
 
 // AllReduce sets recv [n] of every rank to the ranks' send [n], added up.
@@ -158,6 +174,11 @@ func (c *Comm) Group(f func()) {
 // Err returns a fault of the communication that was found meanwhile: a rank that
 // went away, say.
 func (c *Comm) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aborted {
+		return nil
+	}
 	var result C.int
 	if err := check("ncclCommGetAsyncError", C.ncclCommGetAsyncError(c.comm, &result), c.comm); err != nil {
 		return err
@@ -165,9 +186,25 @@ func (c *Comm) Err() error {
 	return check("communication", result, c.comm)
 }
 
+// abortWait is how long Abort waits for a call of the library to return: one that takes
+// longer waits itself for a rank that is gone, and is ended.
+const abortWait = 5 * time.Second
+
 // Abort ends communication that is under way, from any goroutine: after it Sync
 // returns, with an error or without, and the Comm is of no more use.
-func (c *Comm) Abort() error { return check("ncclCommAbort", C.ncclCommAbort(c.comm), nil) }
+func (c *Comm) Abort() error {
+	for began := time.Now(); !c.mu.TryLock(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > abortWait {
+			return check("ncclCommAbort", C.ncclCommAbort(c.comm), nil)
+		}
+	}
+	defer c.mu.Unlock()
+	if c.aborted {
+		return nil
+	}
+	c.aborted = true
+	return check("ncclCommAbort", C.ncclCommAbort(c.comm), nil)
+}
 
 // Close leaves the communicator, when what was asked for is done.
 func (c *Comm) Close() error {

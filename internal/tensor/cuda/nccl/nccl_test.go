@@ -5,6 +5,7 @@ package nccl
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -14,8 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/cudashim"
 	"github.com/grouse-rl/grouse/internal/cudashim/fake"
+	"github.com/grouse-rl/grouse/internal/tensor/cuda"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/gpu"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/kernels/ptx"
@@ -28,15 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // together runs f as three ranks.
-func together(t *testing.T, f func(d *gpu.Device, rank int, id ID) error) {
+func together(t *testing.T, f func(d *gpu.Device, star *collective.Star) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	at := address(t)
-	version, err := Version()
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := os.DirFS("../gpu/testdata")
 	var devices []*gpu.Device
 	for rank := range 3 {
@@ -46,22 +43,32 @@ func together(t *testing.T, f func(d *gpu.Device, rank int, id ID) error) {
 		}
 		devices = append(devices, d)
 	}
+	stars := collective.Local(3)
 	var wg sync.WaitGroup
 	for rank, d := range devices {
 		wg.Go(func() {
-			id, err := Meet(ctx, at, Hello{Rank: rank, Size: 3, NCCL: version, Device: d.Name()}, UniqueID)
-			if err == nil {
-				err = f(d, rank, id)
-			}
-			if err != nil {
+			if err := f(d, stars[rank]); err != nil {
 				t.Errorf("rank %d: %v", rank, err)
 			}
 		})
 	}
 	wg.Wait()
-	for _, d := range devices {
+	for rank, d := range devices {
+		stars[rank].Close()
 		d.Close()
 	}
+}
+
+// unique is rank 0's id at every rank.
+func unique(star *collective.Star) (id ID, err error) {
+	if star.Rank() == 0 {
+		if id, err = UniqueID(); err != nil {
+			return id, err
+		}
+	}
+	raw, err := star.Broadcast(context.Background(), id[:])
+	copy(id[:], raw)
+	return id, err
 }
 
 func put(d *gpu.Device, values ...float32) driver.Ptr {
@@ -93,7 +100,12 @@ func expect(d *gpu.Device, what string, p driver.Ptr, want ...float32) error {
 }
 
 func TestCollectives(t *testing.T) {
-	together(t, func(d *gpu.Device, rank int, id ID) error {
+	together(t, func(d *gpu.Device, star *collective.Star) error {
+		rank := star.Rank()
+		id, err := unique(star)
+		if err != nil {
+			return err
+		}
 		c, err := Join(d, 3, rank, id)
 		if err != nil {
 			return err
@@ -126,11 +138,71 @@ func TestCollectives(t *testing.T) {
 
 func TestErrorsHaveText(t *testing.T) {
 	t.Setenv("FAKE_CUDA_FAIL", "ncclCommInitRank=2")
-	together(t, func(d *gpu.Device, rank int, id ID) error {
-		_, err := Join(d, 3, rank, id)
+	together(t, func(d *gpu.Device, star *collective.Star) error {
+		id, err := unique(star)
+		if err != nil {
+			return err
+		}
+		_, err = Join(d, 3, star.Rank(), id)
 		if err == nil || !strings.Contains(err.Error(), "join the other GPUs: ncclCommInitRank: NCCL: unhandled system error (the stand-in was told to fail)") {
 			return fmt.Errorf("Join: %v", err)
 		}
+		return nil
+	})
+}
+
+// A group adds up and gathers rows of a device in place.
+func TestGroup(t *testing.T) {
+	together(t, func(d *gpu.Device, star *collective.Star) error {
+		g, err := NewGroup(t.Context(), d, star)
+		if err != nil {
+			return err
+		}
+		dev := cuda.New(d, cuda.Options{})
+		rank := float32(star.Rank())
+		row, got := dev.New(6), make([]float32, 6)
+		dev.Write(row, []float32{1, rank, 2, 10 * rank, 3, 100 * rank})
+		if err := g.ReduceScatter(t.Context(), dev, row); err != nil {
+			return err
+		}
+		if err := g.AllGather(t.Context(), dev, row); err != nil {
+			return err
+		}
+		if dev.Read(got, row); !slices.Equal(got, []float32{3, 3, 6, 30, 9, 300}) {
+			return fmt.Errorf("%v", got)
+		}
+		_, err = g.Gather(t.Context(), nil)
+		if err == nil {
+			_, err = g.Broadcast(t.Context(), nil) // nobody leaves before
+		}
+		if err != nil {
+			return err
+		}
+		<-time.After(10 * time.Millisecond)
+		g.Close()
+		if err := g.AllGather(t.Context(), dev, row); grouse.KindOf(err) != grouse.Unavailable {
+			return fmt.Errorf("after the end: %v", err)
+		}
+		return nil
+	})
+}
+
+// A rank that goes away while others wait for it within NCCL ends their wait.
+func TestARankThatLeavesEndsNCCL(t *testing.T) {
+	together(t, func(d *gpu.Device, star *collective.Star) error {
+		g, err := NewGroup(t.Context(), d, star)
+		if err != nil {
+			return err
+		}
+		dev := cuda.New(d, cuda.Options{})
+		row := dev.New(6)
+		if star.Rank() == 2 {
+			time.Sleep(20 * time.Millisecond)
+			g.Fail(errors.New("out of memory"))
+		} else if err := g.ReduceScatter(t.Context(), dev, row); err == nil || err.Error() != "rank 2: out of memory" {
+			return fmt.Errorf("%v", err)
+		}
+		g.Close()
 		return nil
 	})
 }
