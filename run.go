@@ -154,6 +154,7 @@ type TrainerSpec struct {
 	BF16Weights      bool    `json:"bf16_weights,omitempty"` // matrices without float32 masters, rounded at random; cuda only
 	TrainIndexer     string  `json:"train_indexer"`          // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
 	MaxSkipped       int     `json:"max_skipped_updates"`    // non-finite gradients in a row that pause the run
+	Ranks            int     `json:"ranks,omitempty"`        // processes that share every update; 0 and 1: one. The same in all stages
 }
 
 // SFTSpec is what an sft stage needs besides the trainer.

@@ -109,6 +109,11 @@ type PolicyTrainer interface {
 	Device() string
 }
 
+// Intact is a PolicyTrainer whose memory is spread over processes: Intact reports false
+// when one of them is gone. What is in memory then counts for nothing until LoadInitial or
+// CheckpointStore.Load.
+type Intact interface{ Intact() bool }
+
 // StepRequest is one step of an rl stage.
 type StepRequest struct {
 	Stage    int

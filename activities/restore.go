@@ -49,10 +49,16 @@ func (t *Trainer) timeline() ([]mark, error) {
 // ensure makes the weights in memory those named by want, if need be from a
 // checkpoint and the ledger.
 func (t *Trainer) ensure(ctx context.Context, want grouse.PolicyRef) error {
-	if t.loaded && t.at == want {
+	if t.loaded && t.at == want && t.intact() {
 		return nil
 	}
 	return t.restore(ctx, want, want.Version)
+}
+
+// intact reports whether the trainer still has all of what it had in memory.
+func (t *Trainer) intact() bool {
+	p, ok := t.Policy.(Intact)
+	return !ok || p.Intact()
 }
 
 // restore loads the newest usable checkpoint that is not after want, or the

@@ -49,11 +49,15 @@ func wait(a *app) {
 type workerCmd struct {
 	Queues []string `help:"What to serve: workflows, rollout, reward, or none." default:"workflows,rollout,reward" placeholder:"ROLE"`
 	Train  string   `help:"Serve the trainer of this run too; its folder is under --home." placeholder:"RUN"`
+	Rank   int      `help:"Be this rank of the run's training (trainer.ranks), and nothing else: it follows rank 0, the run's trainer on this machine, and needs no servers." placeholder:"R"`
 	serverFlags
 }
 
 // Run serves queues until it is interrupted.
 func (c *workerCmd) Run(a *app) error {
+	if c.Rank != 0 {
+		return c.follow(a)
+	}
 	s, err := c.connect(a, false)
 	if err != nil {
 		return err
@@ -88,4 +92,23 @@ func (c *workerCmd) Run(a *app) error {
 	fmt.Fprintf(a.stdout, "serving %v at %s\n", c.Queues, s.info.Temporal)
 	wait(a)
 	return nil
+}
+
+// follow is a rank of a run's training until it is interrupted.
+func (c *workerCmd) follow(a *app) error {
+	if c.Train == "" {
+		return grouse.Errorf(grouse.Invalid, "a rank belongs to a run").WithFix("name the run: --train RUN --rank %d", c.Rank)
+	}
+	r, err := worker.LoadRecipe(a.home, c.Train)
+	if err != nil {
+		return err
+	}
+	if err := a.planGPU(r, []string{worker.RoleTrainer}); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(a.ctx, os.Interrupt)
+	defer stop()
+	return worker.Follow(ctx, r, worker.FollowOptions{Home: a.home, Rank: c.Rank, Say: func(text string) {
+		fmt.Fprintf(a.stdout, "rank %d: %s\n", c.Rank, text)
+	}})
 }

@@ -263,6 +263,7 @@ func (c *checker) trainer(path string, t *grouse.TrainerSpec) {
 		{"max_grad_norm", t.MaxGradNorm, t.MaxGradNorm >= 0, "0 (off) or more"},
 		{"min_lr_ratio", t.MinLRRatio, t.MinLRRatio >= 0 && t.MinLRRatio <= 1, "0 to 1"},
 		{"warmup_steps", float64(t.WarmupSteps), t.WarmupSteps >= 0, "0 or more"},
+		{"ranks", float64(t.Ranks), t.Ranks >= 0 && t.Ranks <= 1024, "0 (one process) to 1024"},
 	} {
 		if !f.ok {
 			c.refuse(path+"."+f.key, f.want, "is %v", f.v)

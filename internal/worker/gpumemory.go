@@ -121,6 +121,7 @@ func (m *GPUMemory) trains(s *grouse.Stage, sizes *model.Sizes) {
 		m.use.Trained = sizes.Parameters
 	}
 	m.use.Reference = s.Kind == grouse.StageRL && s.Algorithm.UsesReference(s.Domains)
+	m.use.Ranks = s.Trainer.Ranks
 	m.use.BF16Moments, m.use.BF16Weights, m.use.Recompute = s.Trainer.BF16Moments, s.Trainer.BF16Weights, s.Trainer.Recompute
 	m.use.MicroBatchTokens = max(m.use.MicroBatchTokens, s.Trainer.MicroBatchTokens)
 }

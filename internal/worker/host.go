@@ -202,27 +202,40 @@ func (h *Host) Train(r *config.Resolved) (stop func(), err error) {
 		led.Close()
 		return nil, err
 	}
-	trackers, err := startTrackers(r, dir, func(text string) {
+	warn := func(text string) {
 		observer.Observe(context.Background(), activities.Event{Kind: "warning", Run: run, Stage: -1, Text: text, Epoch: led.Epoch()})
-	})
+	}
+	trackers, err := startTrackers(r, dir, warn)
 	if err != nil {
 		led.Close()
 		return nil, err
 	}
 	observer.wake = trackers.Wake
+	policy, leave := memory(l), func() {}
+	if ranksOf(&r.Spec) > 1 {
+		ld, stop, err := lead(l, warn)
+		if err != nil {
+			trackers.Close(false)
+			led.Close()
+			return nil, err
+		}
+		policy, leave = ld, stop
+	}
 	t := activities.NewTrainer(&activities.Trainer{
-		Run: run, Policy: l, Checkpoints: l, Prompts: l.data, Ledger: led, Bus: h.opts.Bus, Codec: codec{}, Router: h.scorer,
+		Run: run, Policy: policy, Checkpoints: policy, Prompts: l.data, Ledger: led, Bus: h.opts.Bus, Codec: codec{}, Router: h.scorer,
 		Observer: observer,
 	})
 	w := sdk.New(h.opts.Temporal, activities.TrainQueue(run), sdk.Options{Identity: identity("trainer"), DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: 4})
 	w.RegisterActivity(t)
 	if err := w.Start(); err != nil {
+		leave()
 		trackers.Close(false)
 		led.Close()
 		return nil, fmt.Errorf("start the trainer: %w", err)
 	}
 	return func() {
 		w.Stop()
+		leave()
 		trackers.Close(RunState(dir) == StateDone)
 		h.store.drop(run)
 		led.Close()

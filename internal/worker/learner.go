@@ -17,6 +17,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/durable"
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/rng"
@@ -25,6 +26,12 @@ import (
 	"github.com/grouse-rl/grouse/trainer"
 	"github.com/grouse-rl/grouse/trainer/checkpoint"
 )
+
+// memory is what a trainer works on: a learner, or the leader of several.
+type memory interface {
+	activities.PolicyTrainer
+	activities.CheckpointStore
+}
 
 // learner is the policy of one run in memory, with its trainer and its files.
 type learner struct {
@@ -38,6 +45,7 @@ type learner struct {
 	policy *Policy
 	fresh  bool // the weights in memory are those that the run begins with
 	data   *prompts
+	group  collective.Group // nil: the only rank
 
 	stage int
 	tr    *trainer.Trainer
@@ -45,10 +53,7 @@ type learner struct {
 	refAt string // name of the reference's file: "<stage>-<step>"
 }
 
-var (
-	_ activities.PolicyTrainer   = (*learner)(nil)
-	_ activities.CheckpointStore = (*learner)(nil)
-)
+var _ memory = (*learner)(nil)
 
 func newLearner(dev tensor.Device, spec grouse.RunSpec, dir, base, home string, s *store) (*learner, error) {
 	p, err := OpenPolicy(dev, spec.Model, base, home, spec.Seed)
@@ -96,7 +101,7 @@ func (l *learner) Begin(_ context.Context, stage int) error {
 
 func (l *learner) enter(stage int) error {
 	l.fresh = false // the trainer changes them in place
-	tr, err := trainer.New(l.policy.Model, l.spec.Stages[stage])
+	tr, err := trainer.NewRank(l.policy.Model, l.spec.Stages[stage], l.group)
 	if err != nil {
 		return err
 	}
@@ -116,7 +121,7 @@ func (l *learner) setReference(name string) error {
 	l.tr.SetReference(l.ref)
 	l.refAt = name
 	path := l.referenceFile(name)
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); err == nil || l.follows() {
 		return nil
 	}
 	return durable.Write(path, func(w io.Writer) error {
@@ -128,6 +133,9 @@ func (l *learner) setReference(name string) error {
 		return safetensors.Write(w, all, nil)
 	})
 }
+
+// follows reports whether another rank writes the run's files.
+func (l *learner) follows() bool { return l.group != nil && l.group.Rank() > 0 }
 
 func (l *learner) referenceFile(name string) string {
 	return filepath.Join(l.dir, "reference", name+".safetensors")
@@ -297,6 +305,10 @@ func (l *learner) root() string { return filepath.Join(l.dir, "checkpoints") }
 
 // Save writes a checkpoint.
 func (l *learner) Save(ctx context.Context, req activities.SaveRequest) (grouse.CheckpointRecord, error) {
+	return l.save(req, func(yield func(string, []int, []float32) error) error { return l.tr.Moments(ctx, yield) })
+}
+
+func (l *learner) save(req activities.SaveRequest, moments checkpoint.Tensors) (grouse.CheckpointRecord, error) {
 	ref := req.Policy
 	state, err := json.Marshal(trainerState{l.tr.State(), l.refAt})
 	if err != nil {
@@ -309,7 +321,7 @@ func (l *learner) Save(ctx context.Context, req activities.SaveRequest) (grouse.
 	name := l.checkpointName(ref)
 	saved, err := checkpoint.Save(l.root(), name, checkpoint.Content{
 		State:   checkpoint.State{Stage: ref.Stage, Step: ref.Version, Version: ref.Version, Chain: ref.Chain, Trainer: state},
-		Weights: l.policy.Model.Each, Moments: func(yield func(string, []int, []float32) error) error { return l.tr.Moments(ctx, yield) }, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
+		Weights: l.policy.Model.Each, Moments: moments, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
 	})
 	if err != nil {
 		return grouse.CheckpointRecord{}, err

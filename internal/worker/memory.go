@@ -21,7 +21,8 @@ type Memory struct {
 // model's sizes alone.
 //
 //	rollout, trainer   4 bytes a parameter: the weights, which they share
-//	trainer            4 for gradients and 8 for AdamW's moments (4 with bf16_moments)
+//	trainer            4 for gradients and 8 for AdamW's moments (4 with bf16_moments), of
+//	                   which each of several ranks has its share
 //	                   4 for a reference policy, if a stage measures KL to one
 func LeastMemory(cfg *model.Config, spec *grouse.RunSpec, roles []string) (Memory, error) {
 	n, err := cfg.Parameters()
@@ -36,16 +37,16 @@ func LeastMemory(cfg *model.Config, spec *grouse.RunSpec, roles []string) (Memor
 	if !train {
 		return m, nil
 	}
-	training, reference := int64(0), int64(0)
+	training, reference := 0.0, 0.0
 	for _, s := range spec.Stages {
 		if s.Kind == grouse.StageRejectionSampling || s.Trainer.TrainIndexer == grouse.IndexerWarmup {
 			continue // trains nothing, or the indexers alone
 		}
-		moments := int64(8)
+		moments := 8.0
 		if s.Trainer.BF16Moments {
 			moments = 4
 		}
-		training = max(training, 4+moments)
+		training = max(training, 4+moments/float64(max(1, s.Trainer.Ranks)))
 		if s.Kind == grouse.StageRL && s.Algorithm.UsesReference(s.Domains) {
 			reference = 4
 		}
@@ -56,7 +57,7 @@ func LeastMemory(cfg *model.Config, spec *grouse.RunSpec, roles []string) (Memor
 	if reference > 0 {
 		m.For = append(m.For, "a reference policy")
 	}
-	m.Bytes += (training + reference) * n
+	m.Bytes += int64((training + reference) * float64(n))
 	return m, nil
 }
 

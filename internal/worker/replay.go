@@ -52,7 +52,22 @@ func Replay(ctx context.Context, dev tensor.Device, r *config.Resolved, o Replay
 		return nil, err
 	}
 	l.data.dir = dir // what rejection sampling kept
-	t := activities.NewTrainer(&activities.Trainer{Run: r.Spec.Name, Policy: l, Checkpoints: l, Prompts: l.data, Ledger: log, Codec: codec{}})
+	policy := memory(l)
+	if ranksOf(&r.Spec) > 1 {
+		ld, stop, err := crowd(dev, l, func(dev tensor.Device) (*learner, error) {
+			f, err := newLearner(dev, r.Spec, o.Scratch, r.Base, o.Home, &store{})
+			if err == nil {
+				f.data.dir = dir
+			}
+			return f, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		policy = ld
+	}
+	t := activities.NewTrainer(&activities.Trainer{Run: r.Spec.Name, Policy: policy, Checkpoints: policy, Prompts: l.data, Ledger: log, Codec: codec{}})
 	out := &ReplayResult{Device: dev.Name()}
 	var saved []grouse.CheckpointRecord
 	for _, rec := range log.order[grouse.RecordCheckpoint] {
@@ -76,7 +91,7 @@ func Replay(ctx context.Context, dev tensor.Device, r *config.Resolved, o Replay
 			if c.Stage != d.At.Stage || c.Step != d.At.Version || c.Chain != d.At.Chain {
 				continue
 			}
-			if err := l.compare(ctx, c); err != nil {
+			if err := l.compare(ctx, policy, c); err != nil {
 				return true, err
 			}
 			out.Checkpoints++
@@ -102,8 +117,8 @@ func lastRL(spec grouse.RunSpec) int {
 
 // compare saves the weights in the scratch folder and compares their hash with
 // the recorded one. Only checkpoints that a later stage may begin with stay.
-func (l *learner) compare(ctx context.Context, want grouse.CheckpointRecord) error {
-	got, err := l.Save(ctx, activities.SaveRequest{Policy: grouse.PolicyRef{Stage: want.Stage, Version: want.Step, Chain: want.Chain}})
+func (l *learner) compare(ctx context.Context, policy memory, want grouse.CheckpointRecord) error {
+	got, err := policy.Save(ctx, activities.SaveRequest{Policy: grouse.PolicyRef{Stage: want.Stage, Version: want.Step, Chain: want.Chain}})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ func Supported(spec *grouse.RunSpec) error {
 		case s.Trainer.Backend != spec.Stages[0].Trainer.Backend:
 			return grouse.Errorf(grouse.Invalid, "trainer.backend: stage %s has %s, stage %s %s: a run has one device", spec.Stages[0].Name, spec.Stages[0].Trainer.Backend, s.Name, s.Trainer.Backend).
 				WithFix("set the same trainer.backend in all stages")
+		case s.Trainer.Ranks != spec.Stages[0].Trainer.Ranks:
+			return grouse.Errorf(grouse.Invalid, "trainer.ranks: stage %s has %d, stage %s %d: a run has the same ranks throughout", spec.Stages[0].Name, spec.Stages[0].Trainer.Ranks, s.Name, s.Trainer.Ranks).
+				WithFix("set the same trainer.ranks in all stages")
 		case s.Kind != grouse.StageSFT && s.Rollout.Engine != "local":
 			return no("rollout.engine", s.Rollout.Engine, "set rollout.engine: local")
 		}
@@ -34,6 +37,14 @@ func Supported(spec *grouse.RunSpec) error {
 
 // backend is the device that a run's stages name.
 func backend(spec *grouse.RunSpec) string { return spec.Stages[0].Trainer.Backend }
+
+// ranksOf is how many processes share an update.
+func ranksOf(spec *grouse.RunSpec) int {
+	if len(spec.Stages) == 0 {
+		return 1
+	}
+	return max(1, spec.Stages[0].Trainer.Ranks)
+}
 
 // OpenDevice opens the device of a run.
 func OpenDevice(spec *grouse.RunSpec, threads int) (tensor.Device, error) {

@@ -34,6 +34,7 @@ type Use struct {
 	Trained          int64 // weights with gradients and moments; 0: all
 	Reference        bool  // a second set of weights
 	Copies           int   // further sets that samplers use, of versions that training has left behind
+	Ranks            int   // GPUs that share the moments; 0: one
 	BF16Moments      bool
 	BF16Weights      bool // matrices in bfloat16 alone, without float32 masters
 	Recompute        bool
@@ -129,7 +130,8 @@ func NewPlan(s Shape, u Use) Plan {
 		if u.BF16Moments {
 			moments /= 2
 		}
-		add("moments", moments)
+		ranks := int64(max(1, u.Ranks))
+		add("moments", (moments+ranks-1)/ranks)
 	}
 	if u.Reference {
 		add("reference", weights)

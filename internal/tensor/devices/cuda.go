@@ -3,18 +3,22 @@
 package devices
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/cudashim"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/gpu"
+	"github.com/grouse-rl/grouse/internal/tensor/cuda/nccl"
 )
 
 var (
-	mu     sync.Mutex
-	opened tensor.Device
+	mu        sync.Mutex
+	opened    tensor.Device
+	openedGPU *gpu.Device // what opened works with
 )
 
 // openCUDA opens the first GPU that the driver shows (CUDA_VISIBLE_DEVICES picks).
@@ -35,9 +39,19 @@ func openCUDA() (tensor.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened = construct(g)
+	opened, openedGPU = construct(g), g
 	return opened, nil
 }
+
+// groupCUDA joins the ranks' GPUs, each the one that its process has opened.
+func groupCUDA(ctx context.Context, star *collective.Star) (collective.Group, error) {
+	mu.Lock()
+	g := openedGPU
+	mu.Unlock()
+	return nccl.NewGroup(ctx, g, star)
+}
+
+func versionNCCL() (string, error) { return nccl.Version() }
 
 func checkCUDA() error {
 	if _, err := kernelSet(); err != nil {

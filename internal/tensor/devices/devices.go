@@ -9,7 +9,10 @@
 package devices
 
 import (
+	"context"
+
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 )
@@ -63,6 +66,23 @@ func Memory(d tensor.Device) (free, total int64) {
 		return g.Memory()
 	}
 	return 0, 0
+}
+
+// Group lets ranks whose device is d add up and gather rows by the fastest way there is:
+// NCCL between GPUs, the star itself between processors. It takes the star over.
+func Group(ctx context.Context, d tensor.Device, star *collective.Star) (collective.Group, error) {
+	if _, ok := d.(*cpu.Device); ok {
+		return star, nil
+	}
+	return groupCUDA(ctx, star)
+}
+
+// Collectives is the version of the library that Group would use; empty if none.
+func Collectives(d tensor.Device) (string, error) {
+	if _, ok := d.(*cpu.Device); ok {
+		return "", nil
+	}
+	return versionNCCL()
 }
 
 // Report is what this build and machine have for GPUs.

@@ -1,0 +1,164 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/collective"
+	"github.com/grouse-rl/grouse/internal/config"
+	"github.com/grouse-rl/grouse/internal/tensor"
+	"github.com/grouse-rl/grouse/internal/tensor/devices"
+)
+
+// FollowOptions say which rank of which run.
+type FollowOptions struct {
+	Home    string
+	Rank    int
+	Threads int               // of a processor device; 0: all cores
+	Retry   time.Duration     // until rank 0 is looked for again; 0: a second
+	Say     func(text string) // is told what happens
+}
+
+// Follow is one of a run's further ranks until ctx ends: it does what rank 0, the run's
+// trainer, does. It needs the run's folder and rank 0's machine, and nothing else. When
+// rank 0 or another rank goes away it meets them again. Invalid if it does not fit.
+func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
+	size := ranksOf(&r.Spec)
+	if o.Rank < 1 || o.Rank >= size {
+		fix := fmt.Sprintf("ranks 1 to %d follow rank 0, which is the run itself", size-1)
+		if size == 1 {
+			fix = "set trainer.ranks in the recipe"
+		}
+		return grouse.Errorf(grouse.Invalid, "run %s has trainer.ranks: %d, so there is no rank %d to follow", r.Spec.Name, size, o.Rank).WithFix("%s", fix)
+	}
+	if err := Supported(&r.Spec); err != nil {
+		return err
+	}
+	dev, err := OpenDevice(&r.Spec, o.Threads)
+	if err != nil {
+		return err
+	}
+	dir := RunDir(o.Home, r.Spec.Name)
+	l, err := newLearner(dev, r.Spec, dir, r.Base, o.Home, &store{})
+	if err != nil {
+		return err
+	}
+	me, err := l.hello(o.Rank)
+	if err != nil {
+		return err
+	}
+	if o.Retry == 0 {
+		o.Retry = time.Second
+	}
+	said := ""
+	for ctx.Err() == nil {
+		err := l.visit(ctx, filepath.Join(dir, ranksFile), me, o.Say)
+		if k := grouse.KindOf(err); ctx.Err() == nil && k != grouse.Unavailable && k != grouse.NotFound {
+			return err
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			o.Say(said + "; waiting for rank 0")
+		}
+		select {
+		case <-time.After(o.Retry):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// visit meets the other ranks once and follows until something ends the group.
+func (l *learner) visit(ctx context.Context, path string, me collective.Hello, say func(string)) error {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return grouse.Errorf(grouse.NotFound, "run %s is not running", me.Run)
+	}
+	var place collective.Place
+	if err == nil {
+		err = json.Unmarshal(raw, &place)
+	}
+	if err != nil || place.Address == "" {
+		return grouse.Errorf(grouse.Unavailable, "%s is not there yet: %v", path, err)
+	}
+	star, err := collective.Visit(ctx, place, me)
+	if err != nil {
+		return err
+	}
+	g, err := devices.Group(ctx, l.dev, star)
+	if err != nil {
+		star.Close()
+		return err
+	}
+	if c, ok := g.(interface{ Close() }); ok {
+		defer c.Close()
+	}
+	say(fmt.Sprintf("all %d ranks of run %s are there", me.Size, me.Run))
+	return l.follow(ctx, g)
+}
+
+// follow does what rank 0 orders until the group ends, and returns why: an error of its
+// own is told to the others.
+func (l *learner) follow(ctx context.Context, g collective.Group) error {
+	l.group, l.stage, l.tr = g, -1, nil
+	for {
+		raw, err := g.Broadcast(ctx, nil)
+		if err != nil {
+			return err
+		}
+		o, err := decodeOrder(raw)
+		var answer string
+		if err == nil {
+			answer, err = l.obey(ctx, &o)
+		}
+		if err != nil {
+			g.Fail(err)
+			return grouse.Errorf(grouse.Unavailable, "%w", g.Err()) // the first reason
+		}
+		if _, err := g.Gather(ctx, []byte(answer)); err != nil {
+			return err
+		}
+	}
+}
+
+// crowd makes a leader whose other ranks are goroutines of this process, each with a
+// processor beside dev and a learner of its own; stop ends them.
+func crowd(dev tensor.Device, l *learner, another func(dev tensor.Device) (*learner, error)) (_ *leader, stop func(), err error) {
+	if backend(&l.spec) != devices.CPU {
+		return nil, nil, grouse.Errorf(grouse.Invalid, "run %s had %d GPUs: one process cannot add up in their order", l.spec.Name, ranksOf(&l.spec)).
+			WithFix("its ledger and checkpoints can be checked: grouse audit %s", l.spec.Name)
+	}
+	var followers []*learner
+	for range ranksOf(&l.spec) - 1 {
+		f, err := another(devices.Beside(dev))
+		if err != nil {
+			return nil, nil, err
+		}
+		followers = append(followers, f)
+	}
+	var work sync.WaitGroup
+	ld := &leader{learner: l}
+	ld.meet = func(ctx context.Context) (collective.Group, error) {
+		work.Wait()
+		stars := collective.Local(len(followers) + 1)
+		for i, f := range followers {
+			work.Go(func() {
+				defer stars[i+1].Close()
+				_ = f.follow(context.WithoutCancel(ctx), stars[i+1]) // rank 0 is told
+			})
+		}
+		return stars[0], nil
+	}
+	return ld, func() {
+		ld.end()
+		work.Wait()
+	}, nil
+}
