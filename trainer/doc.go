@@ -9,6 +9,8 @@
 // and joins them. It knows no Temporal, no NATS and no files: a plain loop can
 // drive it (examples/loop).
 //
+// Several ranks (NewRank, ranks.go) share every update and keep a part of the moments each.
+//
 // What it promises: the next weights are a function of the weights, the
 // optimizer's state and the batch; on the CPU the same bits for every
 // micro_batch_tokens and every number of threads.

@@ -76,6 +76,16 @@ func (l *link) tell(err error) {
 	l.end(err)
 }
 
+// lost ends the link after a write failed. What the other side said before it left, if
+// anything, is still being read.
+func (l *link) lost() {
+	select {
+	case <-l.dead:
+	case <-time.After(time.Second):
+		l.end(errors.New("its connection ended"))
+	}
+}
+
 // wait returns when the link's goroutines have ended, after end.
 func (l *link) wait() { l.work.Wait() }
 
@@ -153,7 +163,7 @@ func (l *link) ping() {
 			err := l.frame(framePing, nil)
 			l.write.Unlock()
 			if err != nil {
-				l.end(errors.New("its connection ended"))
+				l.lost()
 			}
 		}
 	}
@@ -186,7 +196,7 @@ func (l *link) send(b []byte) error {
 	defer l.write.Unlock()
 	l.conn.SetWriteDeadline(time.Now().Add(Silence))
 	if err := l.frame(frameData, b); err != nil {
-		l.end(errors.New("its connection ended"))
+		l.lost()
 		return l.err
 	}
 	return nil

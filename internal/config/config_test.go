@@ -52,6 +52,7 @@ func TestRefusals(t *testing.T) {
 		{"both corrections", small + "algorithm: {engine_correction: {mode: token_truncate, cap: 2}}\n", "would correct the engine mismatch twice", "set pi_old: recomputed, or engine_correction: {mode: none}"},
 		{"estimator without beta", small + "algorithm: {kl_estimator: k3_is}\n", "every domain's beta is 0", "set kl_estimator: none, or a beta above 0"},
 		{"kept sets without a bound", small + "rollout: {top_p: 0.9}\n", "kept sampling masks of unbounded size", "set rollout.top_k to at most 512 beside top_p and min_p"},
+		{"no such ranks", small + "trainer: {ranks: -1}\n", "r.yaml:4:11: stages[0].trainer.ranks: is -1", "0 (one process) to 1024"},
 		{"no masters on the processor", small + "trainer: {bf16_weights: true}\n", "r.yaml:4:11: stages[0].trainer.bf16_weights: cpu trains float32 weights only", "remove it, or set trainer.backend: cuda"},
 		{"twice", small + "steps: 1\nsteps: 2\n", "", ""},
 		{"a tracker without a name", small + "trackers: [{project: p}]\n", "r.yaml:4:12: trackers: a tracker needs a name", "for example {use: wandb, key: env:WANDB_API_KEY}"},

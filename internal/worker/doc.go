@@ -6,4 +6,7 @@
 //	host := worker.New(worker.Options{Home: home, Temporal: client, Bus: bus, Rewards: registry})
 //	err := host.Start()            // workflow, rollout and reward workers
 //	stop, err := host.Train(run)   // and the trainer of one run
+//
+// Further ranks of a run's training are processes of their own (Follow): rank 0, the
+// run's trainer, tells them what to do.
 package worker

@@ -27,13 +27,13 @@ type FollowOptions struct {
 	Say     func(text string) // is told what happens
 }
 
-// Follow is one of a run's further ranks until ctx ends: it does what rank 0, the run's
+// Follow is one of a run's further ranks until the run is done or ctx ends: it does what rank 0, the run's
 // trainer, does. It needs the run's folder and rank 0's machine, and nothing else. When
 // rank 0 or another rank goes away it meets them again. Invalid if it does not fit.
 func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
 	size := ranksOf(&r.Spec)
 	if o.Rank < 1 || o.Rank >= size {
-		fix := fmt.Sprintf("ranks 1 to %d follow rank 0, which is the run itself", size-1)
+		fix := fmt.Sprintf("rank 0 is the run itself, and %d the last", size-1)
 		if size == 1 {
 			fix = "set trainer.ranks in the recipe"
 		}
@@ -60,6 +60,10 @@ func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
 	}
 	said := ""
 	for ctx.Err() == nil {
+		if _, err := os.Stat(filepath.Join(dir, DoneFile)); err == nil {
+			o.Say("run " + r.Spec.Name + " is done")
+			return nil
+		}
 		err := l.visit(ctx, filepath.Join(dir, ranksFile), me, o.Say)
 		if k := grouse.KindOf(err); ctx.Err() == nil && k != grouse.Unavailable && k != grouse.NotFound {
 			return err

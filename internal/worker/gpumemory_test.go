@@ -50,6 +50,11 @@ func TestPlanOfARecipe(t *testing.T) {
 		{"rollouts alone", []string{RoleRollout}, func(*grouse.RunSpec) {}, "needs 10.8 GiB in stage reject: weights 3.3, activations 0.1, logits and operands 0.4, KV cache 7.0 GiB"},
 		{"sft alone", everything, func(s *grouse.RunSpec) { s.Stages = s.Stages[:1] }, "needs 19.9 GiB in stage sft: weights 3.3, gradients 2.8, moments 4.4, activations 8.9, logits and operands 0.4 GiB"},
 		{"sft with evaluations", everything, func(s *grouse.RunSpec) { s.Stages, s.Eval.Data.Path = s.Stages[:1], "x.jsonl" }, "needs 26.9 GiB in stage sft: weights 3.3, gradients 2.8, moments 4.4, activations 8.9, logits and operands 0.4, KV cache 7.0 GiB"},
+		{"three ranks", everything, func(s *grouse.RunSpec) {
+			for i := range s.Stages {
+				s.Stages[i].Trainer.Ranks = 3
+			}
+		}, strings.Replace(strings.Replace(rl, "30.2", "27.2", 1), "moments 4.4", "moments 1.5", 1)},
 		{"short moments", everything, func(s *grouse.RunSpec) { s.Stages[2].Trainer.BF16Moments = true }, strings.Replace(strings.Replace(rl, "30.2", "28.0", 1), "moments 4.4", "moments 2.2", 1)},
 		{"lag", everything, func(s *grouse.RunSpec) { s.Stages[2].Rollout.MaxStaleness = 1 }, strings.Replace(strings.Replace(rl, "30.2", "36.9", 1), "reference 3.3", "reference 3.3, versions for sampling 6.7", 1)},
 	} {

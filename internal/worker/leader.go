@@ -212,7 +212,11 @@ func lead(l *learner, say func(text string)) (_ *leader, stop func(), err error)
 	}
 	ld := &leader{learner: l}
 	ld.meet = func(ctx context.Context) (collective.Group, error) {
-		say(fmt.Sprintf("waiting for ranks 1 to %d: grouse worker --train %s --rank R", me.Size-1, l.spec.Name))
+		others := "rank 1"
+		if me.Size > 2 {
+			others = fmt.Sprintf("ranks 1 to %d", me.Size-1)
+		}
+		say(fmt.Sprintf("waiting for %s: grouse worker --train %s --rank R", others, l.spec.Name))
 		ctx, cancel := context.WithTimeout(ctx, meetWait)
 		defer cancel()
 		star, err := host.Meet(ctx)

@@ -20,6 +20,10 @@ func TestSettingsWithoutEffectAreRefused(t *testing.T) {
 			s.Stages = append(s.Stages, s.Stages[0])
 			s.Stages[1].Trainer.Backend = "cuda"
 		},
+		"ranks": func(s *grouse.RunSpec) {
+			s.Stages = append(s.Stages, s.Stages[0])
+			s.Stages[1].Trainer.Ranks = 2
+		},
 		"vllm": func(s *grouse.RunSpec) { s.Stages[0].Rollout.Engine = "vllm" },
 	} {
 		s := good()

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/grouse-rl/grouse"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
 )
 
@@ -23,5 +24,21 @@ func TestOpen(t *testing.T) {
 		if _, err := Open(name, 0); grouse.KindOf(err) != grouse.Invalid || grouse.FixOf(err) == "" || Check(name) == nil {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// Ranks on processors need no library: the star is the group.
+func TestRanksOnProcessors(t *testing.T) {
+	star := collective.Local(1)[0]
+	defer star.Close()
+	d, err := Open(CPU, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err := Group(t.Context(), d, star); err != nil || g != collective.Group(star) {
+		t.Errorf("%v, %v", g, err)
+	}
+	if v, err := Collectives(d); err != nil || v != "" {
+		t.Errorf("%q, %v", v, err)
 	}
 }

@@ -4,17 +4,20 @@ package devices
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/cudashim"
 	"github.com/grouse-rl/grouse/internal/cudashim/fake"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/gpu"
+	"github.com/grouse-rl/grouse/internal/tensor/cuda/nccl"
 	"github.com/grouse-rl/grouse/internal/tensor/tensortest"
 )
 
@@ -161,4 +164,22 @@ func TestAMachineByStandIns(t *testing.T) {
 	if d.Read(got, b); !slices.Equal(got, []float32{1, 2, 3}) {
 		t.Errorf("%v", got)
 	}
+	// A group on it is NCCL's.
+	if v, err := Collectives(d); err != nil || v == "" {
+		t.Errorf("NCCL %q, %v", v, err)
+	}
+	g, err := Group(t.Context(), d, collective.Local(1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := g.(*nccl.Group); !ok {
+		t.Errorf("%T", g)
+	}
+	if err := errors.Join(g.ReduceScatter(t.Context(), d, b), g.AllGather(t.Context(), d, b)); err != nil {
+		t.Error(err)
+	}
+	if d.Read(got, b); !slices.Equal(got, []float32{1, 2, 3}) {
+		t.Errorf("alone in a group: %v", got)
+	}
+	g.(*nccl.Group).Close()
 }
