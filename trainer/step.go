@@ -24,8 +24,8 @@ type completion struct {
 	trace *grouse.Trace
 }
 
-// part is a mini-batch: groups From[0] to From[ranks]-1, of which rank r has From[r] to
-// From[r+1]-1.
+// part is a mini-batch: groups from[0] to from[ranks]-1, of which rank r has from[r] to
+// from[r+1]-1.
 type part struct{ from []int }
 
 func (p part) lo() int { return p.from[0] }

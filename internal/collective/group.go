@@ -28,4 +28,6 @@ type Group interface {
 	// Down is closed when the group has ended; Err then says why.
 	Down() <-chan struct{}
 	Err() error
+	// Close ends the group, if need be, and waits for what works for this end of it.
+	Close()
 }

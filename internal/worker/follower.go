@@ -27,9 +27,10 @@ type FollowOptions struct {
 	Say     func(text string) // is told what happens
 }
 
-// Follow is one of a run's further ranks until the run is done or ctx ends: it does what rank 0, the run's
-// trainer, does. It needs the run's folder and rank 0's machine, and nothing else. When
-// rank 0 or another rank goes away it meets them again. Invalid if it does not fit.
+// Follow is one of a run's further ranks until the run is done or ctx ends: it does what
+// rank 0, the run's trainer, does. It needs the run's folder and rank 0's machine, and
+// nothing else. When rank 0 or another rank goes away it meets them again. Invalid if it
+// does not fit.
 func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
 	size := ranksOf(&r.Spec)
 	if o.Rank < 1 || o.Rank >= size {
@@ -102,9 +103,7 @@ func (l *learner) visit(ctx context.Context, path string, me collective.Hello, s
 		star.Close()
 		return err
 	}
-	if c, ok := g.(interface{ Close() }); ok {
-		defer c.Close()
-	}
+	defer g.Close()
 	say(fmt.Sprintf("all %d ranks of run %s are there", me.Size, me.Run))
 	return l.follow(ctx, g)
 }

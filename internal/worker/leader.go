@@ -52,8 +52,8 @@ func (l *leader) join(ctx context.Context) error {
 
 // end leaves the group.
 func (l *leader) end() {
-	if c, ok := l.group.(interface{ Close() }); ok {
-		c.Close()
+	if l.group != nil {
+		l.group.Close()
 	}
 	l.group = nil
 }
