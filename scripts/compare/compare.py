@@ -116,7 +116,7 @@ def table(results, keys):
 def report(a):
     results = [json.loads(line) for line in open(a.results)]
     os.makedirs(f"{a.docs}/images", exist_ok=True)
-    text = open(f"{HERE}/comparison.md.in").read().replace("@MACHINE@", results[0]["machine"])
+    text = open(f"{HERE}/comparison.md.in").read().replace("@MACHINE@", results[0]["machine"]).replace("@NOTE@", a.note)
     for bench, window, keys in (("add100", 10, ["steps_to_target", "seconds_to_target", "first_step_s", "step_s", "peak_rss_mb"]),
                                 ("arithmetic", 1, ["samples_per_s", "step_s", "first_step_s", "total_s", "peak_rss_mb"])):
         mine = [r for r in results if r["bench"] == bench]
@@ -151,6 +151,7 @@ p.set_defaults(do=run)
 p = sub.add_parser("report")
 p.add_argument("--results", default="results.jsonl")
 p.add_argument("--docs", default="docs")
+p.add_argument("--note", default="", help="a sentence about how the results were come by")
 p.set_defaults(do=report)
 a = ap.parse_args()
 a.do(a)
