@@ -47,13 +47,8 @@ func (m *Model) groupedQuery(inv []float64, factor float64) func(prefix string) 
 }
 
 func (a *groupedQuery) forward(g *tensor.Graph, l int, n *tensor.Tensor, in *Input) *tensor.Tensor {
-	var q, k, v *tensor.Tensor
-	if a.qBias == nil {
-		y := g.Linears(n, a.q, a.k, a.v)
-		q, k, v = y[0], y[1], y[2]
-	} else {
-		q, k, v = g.Linear(n, a.q, a.qBias), g.Linear(n, a.k, a.kBias), g.Linear(n, a.v, a.vBias)
-	}
+	y := g.Linears(n, []*tensor.Param{a.q, a.k, a.v}, []*tensor.Param{a.qBias, a.kBias, a.vBias})
+	q, k, v := y[0], y[1], y[2]
 	if a.qNorm != nil {
 		eps := float32(a.m.Config.RMSEps)
 		q, k = g.RMSNorm(q, a.qNorm, eps), g.RMSNorm(k, a.kNorm, eps)
@@ -76,6 +71,6 @@ func (m *Model) newMLP(prefix string, size int) *mlp {
 }
 
 func (f *mlp) forward(g *tensor.Graph, n *tensor.Tensor, _ *Input) *tensor.Tensor {
-	y := g.Linears(n, f.gate, f.up)
+	y := g.Linears(n, []*tensor.Param{f.gate, f.up}, []*tensor.Param{nil, nil})
 	return g.Linear(g.SwiGLU(y[0], y[1]), f.down, nil)
 }

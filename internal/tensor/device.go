@@ -36,8 +36,8 @@ type Device interface {
 
 	// Linear sets y [rows, out] = x [rows, in] wᵀ (+ bias, if not nil).
 	Linear(y, x, w, bias Buffer, rows, out, in int)
-	// Linears is Linear for several weights of one x, without biases.
-	Linears(y []Buffer, x Buffer, w []Buffer, rows int, out []int, in int)
+	// Linears is Linear for several weights of one x; biases may be nil.
+	Linears(y []Buffer, x Buffer, w, bias []Buffer, rows int, out []int, in int)
 	LinearGradInput(dx, dy, w Buffer, rows, out, in int)
 	LinearGradWeight(dw, dbias, dy, x Buffer, rows, out, in int)
 

@@ -18,43 +18,35 @@ func (g *Graph) Embed(ids []int32, w *Param) *Tensor {
 
 // Linear returns x wᵀ, plus bias if it is not nil.
 func (g *Graph) Linear(x *Tensor, w, bias *Param) *Tensor {
-	if x.Cols != w.In {
-		panic(fmt.Sprintf("tensor: %s %v times %v", w.Name, w.Shape(), x))
-	}
-	y := g.New(x.Rows, w.Out)
-	var b, db Buffer
-	if bias != nil {
-		b, db = bias.Data, bias.Grad
-	}
-	g.dev.Linear(y.Data, x.Data, w.Data, b, x.Rows, w.Out, w.In)
-	g.recordLinear(y, x, w, db)
-	return y
+	return g.Linears(x, []*Param{w}, []*Param{bias})[0]
 }
 
-// recordLinear puts the gradient of y = x wᵀ on the tape; db is the bias's.
-func (g *Graph) recordLinear(y, x *Tensor, w *Param, db Buffer) {
-	g.record(y, func(dy Buffer) {
-		g.dev.LinearGradInput(g.Grad(x), dy, w.Data, x.Rows, w.Out, w.In)
-		if w.Grad != nil {
-			g.dev.LinearGradWeight(w.Grad, db, dy, g.data(x), x.Rows, w.Out, w.In)
-		}
-	})
-}
-
-// Linears returns x wᵀ for each of several weights: Linear's numbers, in one
-// operation of the device.
-func (g *Graph) Linears(x *Tensor, w ...*Param) []*Tensor {
-	y, ys, ws, outs := make([]*Tensor, len(w)), make([]Buffer, len(w)), make([]Buffer, len(w)), make([]int, len(w))
+// Linears is Linear for several weights of one x, in one operation of the device.
+func (g *Graph) Linears(x *Tensor, w, bias []*Param) []*Tensor {
+	n := len(w)
+	y, ys, ws, bs, outs := make([]*Tensor, n), make([]Buffer, n), make([]Buffer, n), make([]Buffer, n), make([]int, n)
 	for i, p := range w {
 		if x.Cols != p.In {
 			panic(fmt.Sprintf("tensor: %s %v times %v", p.Name, p.Shape(), x))
 		}
 		y[i] = g.New(x.Rows, p.Out)
 		ys[i], ws[i], outs[i] = y[i].Data, p.Data, p.Out
+		if bias[i] != nil {
+			bs[i] = bias[i].Data
+		}
 	}
-	g.dev.Linears(ys, x.Data, ws, x.Rows, outs, x.Cols)
+	g.dev.Linears(ys, x.Data, ws, bs, x.Rows, outs, x.Cols)
 	for i, p := range w {
-		g.recordLinear(y[i], x, p, nil)
+		g.record(y[i], func(dy Buffer) {
+			g.dev.LinearGradInput(g.Grad(x), dy, p.Data, x.Rows, p.Out, p.In)
+			if p.Grad != nil {
+				var db Buffer
+				if bias[i] != nil {
+					db = bias[i].Grad
+				}
+				g.dev.LinearGradWeight(p.Grad, db, dy, g.data(x), x.Rows, p.Out, p.In)
+			}
+		})
 	}
 	return y
 }

@@ -147,20 +147,24 @@ func (d *Device) EmbedGrad(dw, dy tensor.Buffer, ids []int32, dim int) {
 
 // Linear is a product with a packed matrix.
 func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, out, in int) {
-	yv := vec(y)
-	d.mulPacked(yv, out, vec(x), in, vec(w), rows, out, in, false)
-	if bias != nil {
-		b := vec(bias)
-		d.pool.split(rows, rowGrain(out), func(_, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				rowAdd(yv[i*out:(i+1)*out], yv[i*out:(i+1)*out], b)
-			}
-		})
+	d.mulPacked(vec(y), out, vec(x), in, vec(w), rows, out, in, false)
+	d.addBias(vec(y), vec(bias), rows, out)
+}
+
+// addBias adds to each row, if there is a bias.
+func (d *Device) addBias(y, bias []float32, rows, out int) {
+	if bias == nil {
+		return
 	}
+	d.pool.split(rows, rowGrain(out), func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			rowAdd(y[i*out:(i+1)*out], y[i*out:(i+1)*out], bias)
+		}
+	})
 }
 
 // Linears hands the panels of all weights out together.
-func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, out []int, in int) {
+func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Buffer, rows int, out []int, in int) {
 	xv, total := vec(x), 0
 	for _, n := range out {
 		total += (panels(n) + 1) / 2
@@ -175,6 +179,9 @@ func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, 
 			from += pairs
 		}
 	})
+	for i, n := range out {
+		d.addBias(vec(y[i]), vec(bias[i]), rows, n)
+	}
 }
 
 // LinearGradInput adds dy w.

@@ -126,10 +126,9 @@ func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, outs, ins int) {
 }
 
 // Linears is one product after the other.
-func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, outs []int, ins int) {
-	defer d.begin()()
+func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Buffer, rows int, outs []int, ins int) {
 	for i, n := range outs {
-		d.mulForward(out(y[i]), d.operand(x, rows, ins), d.weight(w[i], ins), rows, n, ins)
+		d.Linear(y[i], x, w[i], bias[i], rows, n, ins)
 	}
 }
 

@@ -90,14 +90,15 @@ func linears(t *testing.T, d device) [][]float32 {
 	for _, rows := range []int{1, 16, 50} {
 		x := upload(d, Ramp(rows*in, 1))
 		var w, y []buf
+		bias := []buf{upload(d, Ramp(outs[0], 9)), nil, upload(d, Ramp(outs[2], 8))}
 		for i, n := range outs {
 			w, y = append(w, d.NewMatrix(n, in)), append(y, d.New(rows*n))
 			d.WriteMatrix(w[i], Ramp(n*in, uint32(i+2)), n, in)
 		}
-		d.Linears(y, x, w, rows, outs, in)
+		d.Linears(y, x, w, bias, rows, outs, in)
 		for i, n := range outs {
 			alone := d.New(rows * n)
-			d.Linear(alone, x, w[i], nil, rows, n, in)
+			d.Linear(alone, x, w[i], bias[i], rows, n, in)
 			got := download(d, y[i])
 			if !slices.Equal(got, download(d, alone)) {
 				t.Errorf("%d rows: product %d is another than alone", rows, i)
