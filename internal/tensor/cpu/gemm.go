@@ -64,6 +64,7 @@ func flag(b bool) int {
 type pair struct {
 	n             int // columns of both
 	b, b1         []float32
+	ldb           int
 	apart         int      // from the first panel's block of C to the second's
 	ahead, ahead1 *float32 // what to prefetch, nil: nothing
 	step          int      // bytes of it for each k
@@ -73,7 +74,7 @@ type pair struct {
 func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c []float32, ldc int, load bool) {
 	if p.n == 2*panel && avx512 && k > 0 {
 		c1 := c[p.apart:]
-		_, _, _ = a[(m-1)*rsa+(k-1)*csa], p.b[k*panel-1], p.b1[k*panel-1]
+		_, _, _ = a[(m-1)*rsa+(k-1)*csa], p.b[(k-1)*p.ldb+panel-1], p.b1[(k-1)*p.ldb+panel-1]
 		_, _ = c[(m-1)*ldc+panel-1], c1[(m-1)*ldc+panel-1]
 		ahead, ahead1 := p.ahead, p.ahead1
 		if ahead == nil {
@@ -82,12 +83,12 @@ func (p *pair) tiles(m, k int, a []float32, rsa, csa int, c []float32, ldc int, 
 		if ahead1 == nil {
 			ahead1 = &p.b[0]
 		}
-		pairKernel(m, k, &a[0], rsa, csa, &p.b[0], &p.b1[0], panel, &c[0], &c1[0], ldc, flag(load), ahead, ahead1, p.step)
+		pairKernel(m, k, &a[0], rsa, csa, &p.b[0], &p.b1[0], p.ldb, &c[0], &c1[0], ldc, flag(load), ahead, ahead1, p.step)
 		return
 	}
-	tileAhead(m, min(panel, p.n), k, a, rsa, csa, p.b, panel, c, ldc, load, p.ahead, p.step)
+	tileAhead(m, min(panel, p.n), k, a, rsa, csa, p.b, p.ldb, c, ldc, load, p.ahead, p.step)
 	if p.n > panel {
-		tileAhead(m, p.n-panel, k, a, rsa, csa, p.b1, panel, c[p.apart:], ldc, load, p.ahead1, p.step)
+		tileAhead(m, p.n-panel, k, a, rsa, csa, p.b1, p.ldb, c[p.apart:], ldc, load, p.ahead1, p.step)
 	}
 }
 
@@ -251,7 +252,7 @@ func streamPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N,
 
 // pairOf returns panels p and p+1 < hi of a packed [N,K] matrix from k on.
 func pairOf(w []float32, N, K, p, hi, k int) pair {
-	t := pair{n: min(2*panel, N-p*panel, (hi-p)*panel), apart: panel, b: w[(p*K+k)*panel:]}
+	t := pair{n: min(2*panel, N-p*panel, (hi-p)*panel), b: w[(p*K+k)*panel:], ldb: panel, apart: panel}
 	if p+1 < hi {
 		t.b1 = w[((p+1)*K+k)*panel:]
 	}
@@ -263,7 +264,7 @@ func pairOf(w []float32, N, K, p, hi, k int) pair {
 func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
 	d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
 		buf := d.scratch(thread, 2*blockK*panel)
-		t := pair{b: buf, b1: buf[blockK*panel:], apart: panel}
+		t := pair{b: buf, b1: buf[blockK*panel:], ldb: panel, apart: panel}
 		for i0 := 0; i0 < M; i0 += blockM {
 			i1 := min(M, i0+blockM)
 			for n0 := 0; n0 < N; n0 += blockK {
@@ -311,53 +312,72 @@ func transpose16(dst, src []float32, n int) {
 // gradient of mulPacked with respect to W, one chain along the rows.
 func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx int, M, N, K int) {
 	tiles := (K + tileM - 1) / tileM
-	xt := d.shared(blockK * tiles * tileM)
 	for r0 := 0; r0 < M; r0 += blockK {
 		rn := min(blockK, M-r0)
-		// X transposed into tiles of tileM columns: [K/12][rows][12].
-		d.pool.split(tiles, 8, func(_, lo, hi int) {
-			for t := lo; t < hi; t++ {
-				c, m := t*tileM, min(tileM, K-t*tileM)
-				dst := xt[t*tileM*rn:]
-				switch m { // an array of known size is moved in a few instructions
-				case tileM:
-					for r := range rn {
-						*(*[tileM]float32)(dst[r*tileM:]) = *(*[tileM]float32)(x[(r0+r)*ldx+c:])
-					}
-				case 8: // widths that are a multiple of 16 often end in this
-					for r := range rn {
-						*(*[8]float32)(dst[r*tileM:]) = *(*[8]float32)(x[(r0+r)*ldx+c:])
-					}
-				default:
-					for r := range rn {
-						copy(dst[r*tileM:r*tileM+m], x[(r0+r)*ldx+c:(r0+r)*ldx+c+m])
-					}
-				}
-			}
-		})
+		xr, next, csa := x[r0*ldx:], tileM, ldx // from one tile of X to the next, from one row to the next
+		if K > direct {
+			xt := d.shared(rn * tiles * tileM)
+			d.pool.split(tiles, 8, func(_, lo, hi int) { packColumns(xt, xr, ldx, rn, K, lo, hi) })
+			xr, next, csa = xt, rn*tileM, tileM
+		}
 		d.pool.split((panels(N)+1)/2, 1, func(thread, lo, hi int) {
-			buf := d.scratch(thread, 2*blockK*panel)
-			by := pair{b: buf, b1: buf[blockK*panel:], apart: K * panel}
 			for p := 2 * lo; p < min(2*hi, panels(N)); p += 2 {
-				n := min(2*panel, N-p*panel)
-				packRows(by.b, dy[r0*ldy+p*panel:], ldy, rn, min(panel, n))
-				if n > panel {
-					packRows(by.b1, dy[r0*ldy+(p+1)*panel:], ldy, rn, n-panel)
-				}
-				by.n = pad16(n) // padding is computed too
+				by := d.columnsOf(thread, dy[r0*ldy+p*panel:], ldy, rn, min(2*panel, N-p*panel))
+				by.apart = K * panel
 				for t := range tiles {
-					by.tiles(min(tileM, K-t*tileM), rn, xt[t*tileM*rn:], 1, tileM, dw[(p*K+t*tileM)*panel:], panel, true)
+					by.tiles(min(tileM, K-t*tileM), rn, xr[t*next:], 1, csa, dw[(p*K+t*tileM)*panel:], panel, true)
 				}
 			}
 		})
 	}
 }
 
+// direct is the widest matrix that mulGrad reads where it lies. The rows of wider ones
+// fall upon each other in the caches: copying them together costs less.
+const direct = 384
+
+// packColumns copies tiles lo..hi-1 of tileM columns of X[rows,K]: [K/12][rows][12].
+func packColumns(dst, x []float32, ldx, rows, K, lo, hi int) {
+	for t := lo; t < hi; t++ {
+		c := t * tileM
+		to := dst[c*rows:][:rows*tileM]
+		if m := K - c; m < tileM {
+			for r := range rows {
+				copy(to[r*tileM:], x[r*ldx+c:r*ldx+K])
+			}
+			continue
+		}
+		for r := range rows {
+			a := *(*[tileM]float32)(x[r*ldx+c:]) // in registers: it cannot overlap
+			*(*[tileM]float32)(to[r*tileM:]) = a
+		}
+	}
+}
+
+// columnsOf returns n <= 32 columns of Y[rows] as panels: where they lie, or in the
+// thread's memory, padded to whole ones.
+func (d *Device) columnsOf(thread int, y []float32, ldy, rows, n int) pair {
+	by := pair{n: pad16(n), b: y, ldb: ldy} // padding is computed too
+	if n > panel {
+		by.b1 = y[panel:]
+	}
+	if n < by.n || ldy > direct {
+		buf := d.scratch(thread, 2*blockK*panel)
+		by.b, by.b1, by.ldb = buf, buf[blockK*panel:], panel
+		packRows(by.b, y, ldy, rows, min(panel, n))
+		if n > panel {
+			packRows(by.b1, y[panel:], ldy, rows, n-panel)
+		}
+	}
+	return by
+}
+
 // packRows copies n columns of rows rows of src (ld) into rows of 16, zero-padded.
 func packRows(dst, src []float32, ld, rows, n int) {
 	if n == panel {
 		for r := range rows {
-			*(*[panel]float32)(dst[r*panel:]) = *(*[panel]float32)(src[r*ld:])
+			a := *(*[panel]float32)(src[r*ld:])
+			*(*[panel]float32)(dst[r*panel:]) = a
 		}
 		return
 	}
