@@ -38,8 +38,10 @@ type Device interface {
 	Linear(y, x, w, bias Buffer, rows, out, in int)
 	// Linears is Linear for several weights of one x; biases may be nil.
 	Linears(y []Buffer, x Buffer, w, bias []Buffer, rows int, out []int, in int)
-	LinearGradInput(dx, dy, w Buffer, rows, out, in int)
-	LinearGradWeight(dw, dbias, dy, x Buffer, rows, out, in int)
+	// LinearsGrad sets dx to the sum of dy[i] w[i], the last one first (add: adds it to
+	// dx), adds dy[i]ᵀ x to dw[i], and the sum of dy[i]'s rows to dbias[i]. Any of dw and
+	// dbias may be nil; x is not read if all are.
+	LinearsGrad(dx Buffer, dw, dbias, dy []Buffer, x Buffer, w []Buffer, rows int, out []int, in int, add bool)
 
 	// RMSNorm sets y = x / sqrt(mean(x²) + eps) * w for each of n rows of dim.
 	RMSNorm(y, x, w Buffer, eps float32, n, dim int)
@@ -55,7 +57,7 @@ type Device interface {
 	Add(y, a, b Buffer)
 	// SwiGLU sets y = silu(gate) * up.
 	SwiGLU(y, gate, up Buffer)
-	SwiGLUGrad(dgate, dup, dy, gate, up Buffer)
+	SwiGLUGrad(dgate, dup, dy, gate, up Buffer, add bool) // sets both, or adds to both
 
 	// Gather sets y[i] = x[rows[i]]; its gradient adds back.
 	Gather(y, x Buffer, rows []int32, dim int)

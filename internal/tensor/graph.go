@@ -140,6 +140,16 @@ func (g *Graph) Grad(t *Tensor) Buffer {
 	return t.grad
 }
 
+// firstGrad is Grad for an operation that sets all of a gradient or adds to all of it:
+// add says which, and a gradient to be set is not initialized.
+func (g *Graph) firstGrad(t *Tensor) (grad Buffer, add bool) {
+	if t.grad != nil {
+		return t.grad, true
+	}
+	t.grad = g.get(t.Rows, t.Cols)
+	return t.grad, false
+}
+
 // made computes y by f, which is cheap: the backward pass computes it again
 // rather than have it kept from one layer to the end.
 func (g *Graph) made(y *Tensor, f func()) {
@@ -161,14 +171,24 @@ func (g *Graph) data(t *Tensor) Buffer {
 // record puts a gradient on the tape. out is what the operation made: after its
 // gradient has been used, nothing needs it any more.
 func (g *Graph) record(out *Tensor, back func(dout Buffer)) {
+	g.recordAll([]*Tensor{out}, func() {
+		if out.grad != nil { // nil: nothing depends on out
+			back(out.grad)
+		}
+	})
+}
+
+// recordAll is record for an operation that made several tensors. back looks which have
+// gradients.
+func (g *Graph) recordAll(out []*Tensor, back func()) {
 	if !g.training() {
 		return
 	}
 	g.tape = append(g.tape, func() {
-		if out.grad != nil { // nil: nothing depends on out
-			back(out.grad)
+		back()
+		for _, t := range out {
+			g.release(t)
 		}
-		g.release(out)
 	})
 }
 

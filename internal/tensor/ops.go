@@ -36,19 +36,33 @@ func (g *Graph) Linears(x *Tensor, w, bias []*Param) []*Tensor {
 		}
 	}
 	g.dev.Linears(ys, x.Data, ws, bs, x.Rows, outs, x.Cols)
-	for i, p := range w {
-		g.record(y[i], func(dy Buffer) {
-			g.dev.LinearGradInput(g.Grad(x), dy, p.Data, x.Rows, p.Out, p.In)
-			if p.Grad != nil {
-				var db Buffer
-				if bias[i] != nil {
-					db = bias[i].Grad
-				}
-				g.dev.LinearGradWeight(p.Grad, db, dy, g.data(x), x.Rows, p.Out, p.In)
-			}
-		})
-	}
+	g.recordAll(y, func() { g.linearsGrad(x, y, w, bias) })
 	return y
+}
+
+// linearsGrad adds the gradients of those products that something depends on.
+func (g *Graph) linearsGrad(x *Tensor, y []*Tensor, w, bias []*Param) {
+	var dy, ws, dw, dbias []Buffer
+	var outs []int
+	var data Buffer
+	for i, p := range w {
+		if y[i].grad == nil {
+			continue
+		}
+		var db Buffer
+		if bias[i] != nil {
+			db = bias[i].Grad
+		}
+		if p.Grad != nil || db != nil {
+			data = g.data(x)
+		}
+		dy, ws, outs = append(dy, y[i].grad), append(ws, p.Data), append(outs, p.Out)
+		dw, dbias = append(dw, p.Grad), append(dbias, db)
+	}
+	if len(dy) > 0 {
+		dx, add := g.firstGrad(x)
+		g.dev.LinearsGrad(dx, dw, dbias, dy, data, ws, x.Rows, outs, x.Cols, add)
+	}
 }
 
 // RMSNorm normalizes each stretch of len(w) numbers of x: whole rows, or the
@@ -89,8 +103,16 @@ func (g *Graph) Add(a, b *Tensor) *Tensor {
 	g.put(b.Data)
 	b.Data = nil
 	g.record(y, func(dy Buffer) {
-		g.dev.Add(g.Grad(a), g.Grad(a), dy)
-		g.dev.Add(g.Grad(b), g.Grad(b), dy)
+		if db, add := g.firstGrad(b); add {
+			g.dev.Add(db, db, dy)
+		} else {
+			g.dev.Copy(db, dy)
+		}
+		if a.grad == nil { // a takes the gradient itself
+			a.grad, y.grad = dy, nil
+			return
+		}
+		g.dev.Add(a.grad, a.grad, dy)
 	})
 	return y
 }
@@ -100,7 +122,13 @@ func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 	y := g.New(gate.Rows, gate.Cols)
 	g.made(y, func() { g.dev.SwiGLU(y.Data, g.data(gate), g.data(up)) })
 	g.record(y, func(dy Buffer) {
-		g.dev.SwiGLUGrad(g.Grad(gate), g.Grad(up), dy, g.data(gate), g.data(up))
+		if gate.grad == nil && up.grad == nil {
+			dgate, _ := g.firstGrad(gate)
+			dup, _ := g.firstGrad(up)
+			g.dev.SwiGLUGrad(dgate, dup, dy, g.data(gate), g.data(up), false)
+			return
+		}
+		g.dev.SwiGLUGrad(g.Grad(gate), g.Grad(up), dy, g.data(gate), g.data(up), true)
 	})
 	return y
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"github.com/grouse-rl/grouse/internal/tensor"
 )
@@ -165,41 +166,71 @@ func (d *Device) addBias(y, bias []float32, rows, out int) {
 
 // Linears hands the panels of all weights out together.
 func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Buffer, rows int, out []int, in int) {
-	xv, total := vec(x), 0
-	for _, n := range out {
-		total += (panels(n) + 1) / 2
-	}
-	d.pool.split(total, pairGrain(rows, in), func(_, lo, hi int) {
-		from := 0
-		for i, n := range out {
-			pairs := (panels(n) + 1) / 2
-			if a, b := max(lo-from, 0), min(hi-from, pairs); a < b {
-				mulPanels(vec(y[i]), n, xv, in, vec(w[i]), rows, n, in, 2*a, min(2*b, panels(n)), false)
-			}
-			from += pairs
-		}
+	xv, pairs := vec(x), pairsOf(out)
+	d.pool.split(pairs.total(), pairGrain(rows, in), func(_, lo, hi int) {
+		pairs.each(lo, hi, func(i, a, b int) {
+			mulPanels(vec(y[i]), out[i], xv, in, vec(w[i]), rows, out[i], in, a, b, false)
+		})
 	})
 	for i, n := range out {
 		d.addBias(vec(y[i]), vec(bias[i]), rows, n)
 	}
 }
 
-// LinearGradInput adds dy w.
-func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, out, in int) {
-	d.mulPackedT(vec(dx), in, vec(dy), out, vec(w), rows, out, in)
-}
-
-// LinearGradWeight adds dyᵀ x, and the sum of dy's rows.
-func (d *Device) LinearGradWeight(dw, dbias, dy, x tensor.Buffer, rows, out, in int) {
-	dyv := vec(dy)
-	d.mulGrad(vec(dw), dyv, out, vec(x), in, rows, out, in)
-	if dbias != nil {
-		db := vec(dbias)
-		d.pool.split(out, 256, func(_, lo, hi int) {
-			for i := range rows {
-				rowAdd(db[lo:hi], db[lo:hi], dyv[i*out+lo:i*out+hi])
+// LinearsGrad hands the panels of all weights out together.
+func (d *Device) LinearsGrad(dx tensor.Buffer, dw, dbias, dy []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, out []int, in int, add bool) {
+	d.pool.split((panels(in)+1)/2, 1, func(thread, lo, hi int) {
+		for i := len(dy) - 1; i >= 0; i-- {
+			d.mulPanelsT(thread, vec(dx), in, vec(dy[i]), out[i], vec(w[i]), rows, out[i], in, 2*lo, min(2*hi, panels(in)), add || i < len(dy)-1)
+		}
+	})
+	learned := slices.Clone(out) // outputs of weights that have a gradient
+	for i := range dw {
+		if dw[i] == nil {
+			learned[i] = 0
+		}
+	}
+	if pairs := pairsOf(learned); pairs.total() > 0 {
+		d.eachColumns(vec(x), in, rows, in, pairs.total(), func(thread, lo, hi int, c columns) {
+			pairs.each(lo, hi, func(i, a, b int) { d.gradPanels(thread, vec(dw[i]), vec(dy[i]), out[i], c, out[i], in, a, b) })
+		})
+	}
+	for i, n := range out {
+		if dbias[i] == nil {
+			continue
+		}
+		db, dyv := vec(dbias[i]), vec(dy[i])
+		d.pool.split(n, 256, func(_, lo, hi int) {
+			for r := range rows {
+				rowAdd(db[lo:hi], db[lo:hi], dyv[r*n+lo:r*n+hi])
 			}
 		})
+	}
+}
+
+// pairsOf counts the pairs of panels of weights with so many outputs: those of weight i
+// are numbered from [i] to [i+1]-1.
+type pairCounts struct {
+	out  []int
+	from []int
+}
+
+func pairsOf(out []int) pairCounts {
+	p := pairCounts{out: out, from: make([]int, 1, len(out)+1)}
+	for i, n := range out {
+		p.from = append(p.from, p.from[i]+(panels(n)+1)/2)
+	}
+	return p
+}
+
+func (p *pairCounts) total() int { return p.from[len(p.out)] }
+
+// each calls fn for the panels a..b-1 of each weight among the pairs lo..hi-1.
+func (p *pairCounts) each(lo, hi int, fn func(i, a, b int)) {
+	for i, n := range p.out {
+		if a, b := max(lo, p.from[i])-p.from[i], min(hi, p.from[i+1])-p.from[i]; a < b {
+			fn(i, 2*a, min(2*b, panels(n)))
+		}
 	}
 }
 
@@ -300,10 +331,14 @@ func (d *Device) SwiGLU(y, gate, up tensor.Buffer) {
 	d.flat(len(yv), func(lo, hi int) { rowSwiGLU(yv[lo:hi], gv[lo:hi], uv[lo:hi]) })
 }
 
-// SwiGLUGrad adds to both gradients.
-func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+// SwiGLUGrad sets both gradients, or adds to them.
+func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer, add bool) {
 	dg, du, dyv, gv, uv := vec(dgate), vec(dup), vec(dy), vec(gate), vec(up)
 	d.flat(len(dyv), func(lo, hi int) {
+		if !add {
+			rowSwiGLUBack(dg[lo:hi], du[lo:hi], dyv[lo:hi], gv[lo:hi], uv[lo:hi])
+			return
+		}
 		var a, b [512]float32
 		for i := lo; i < hi; i += len(a) {
 			j := min(hi, i+len(a))

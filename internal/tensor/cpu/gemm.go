@@ -260,31 +260,37 @@ func pairOf(w []float32, N, K, p, hi, k int) pair {
 }
 
 // mulPackedT computes DX[M,K] += DY[M,N] times the packed [N,K] matrix: the
-// gradient of mulPacked with respect to X. Panels are transposed on the way.
+// gradient of mulPacked with respect to X.
 func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
 	d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
-		buf := d.scratch(thread, 2*blockK*panel)
-		t := pair{b: buf, b1: buf[blockK*panel:], ldb: panel, apart: panel}
-		for i0 := 0; i0 < M; i0 += blockM {
-			i1 := min(M, i0+blockM)
-			for n0 := 0; n0 < N; n0 += blockK {
-				nn := min(blockK, N-n0)
-				for p := 2 * lo; p < min(2*hi, panels(K)); p += 2 {
-					t.n = min(2*panel, K-p*panel)
-					for q := 0; q < nn; q += panel {
-						src := w[(n0+q)*K+p*panel*panel:]
-						transpose16(t.b[q*panel:], src, min(panel, t.n))
-						if t.n > panel {
-							transpose16(t.b1[q*panel:], src[panel*panel:], t.n-panel)
-						}
+		d.mulPanelsT(thread, dx, ldx, dy, ldy, w, M, N, K, 2*lo, min(2*hi, panels(K)), true)
+	})
+}
+
+// mulPanelsT is mulPackedT for the panels lo..hi-1 of DX; load: adds. Panels of the
+// matrix are transposed on the way.
+func (d *Device) mulPanelsT(thread int, dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K, lo, hi int, load bool) {
+	buf := d.scratch(thread, 2*blockK*panel)
+	t := pair{b: buf, b1: buf[blockK*panel:], ldb: panel, apart: panel}
+	for i0 := 0; i0 < M; i0 += blockM {
+		i1 := min(M, i0+blockM)
+		for n0 := 0; n0 < N; n0 += blockK {
+			nn := min(blockK, N-n0)
+			for p := lo; p < hi; p += 2 {
+				t.n = min(2*panel, K-p*panel, (hi-p)*panel)
+				for q := 0; q < nn; q += panel {
+					src := w[(n0+q)*K+p*panel*panel:]
+					transpose16(t.b[q*panel:], src, min(panel, t.n))
+					if t.n > panel {
+						transpose16(t.b1[q*panel:], src[panel*panel:], t.n-panel)
 					}
-					rowTiles(i0, i1, func(i, m int) {
-						t.tiles(m, nn, dy[i*ldy+n0:], ldy, 1, dx[i*ldx+p*panel:], ldx, true)
-					})
 				}
+				rowTiles(i0, i1, func(i, m int) {
+					t.tiles(m, nn, dy[i*ldy+n0:], ldy, 1, dx[i*ldx+p*panel:], ldx, load || n0 > 0)
+				})
 			}
 		}
-	})
+	}
 }
 
 // transpose16 sets dst[j*16+i] = src[i*16+j] for i < n, j < 16; rows n.. are 0.
@@ -311,24 +317,47 @@ func transpose16(dst, src []float32, n int) {
 // mulGrad computes the packed DW[N,K] += DY[M,N] transposed times X[M,K]: the
 // gradient of mulPacked with respect to W, one chain along the rows.
 func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx int, M, N, K int) {
-	tiles := (K + tileM - 1) / tileM
-	for r0 := 0; r0 < M; r0 += blockK {
-		rn := min(blockK, M-r0)
-		xr, next, csa := x[r0*ldx:], tileM, ldx // from one tile of X to the next, from one row to the next
-		if K > direct {
-			xt := d.shared(rn * tiles * tileM)
-			d.pool.split(tiles, 8, func(_, lo, hi int) { packColumns(xt, xr, ldx, rn, K, lo, hi) })
-			xr, next, csa = xt, rn*tileM, tileM
-		}
-		d.pool.split((panels(N)+1)/2, 1, func(thread, lo, hi int) {
-			for p := 2 * lo; p < min(2*hi, panels(N)); p += 2 {
-				by := d.columnsOf(thread, dy[r0*ldy+p*panel:], ldy, rn, min(2*panel, N-p*panel))
-				by.apart = K * panel
-				for t := range tiles {
-					by.tiles(min(tileM, K-t*tileM), rn, xr[t*next:], 1, csa, dw[(p*K+t*tileM)*panel:], panel, true)
-				}
+	pairs := (panels(N) + 1) / 2
+	d.eachColumns(x, ldx, M, K, pairs, func(thread, lo, hi int, c columns) {
+		d.gradPanels(thread, dw, dy, ldy, c, N, K, 2*lo, min(2*hi, panels(N)))
+	})
+}
+
+// columns are tiles of tileM columns of X: element (r, c) of tile t lies at
+// x[t*next+r*apart+c]. The rows are those from r0 on.
+type columns struct {
+	x           []float32
+	next, apart int
+	r0, rows    int
+}
+
+// eachColumns calls fn for stretches of 0..n-1 with all of X[M,K], in stretches of rows.
+func (d *Device) eachColumns(x []float32, ldx, M, K, n int, fn func(thread, lo, hi int, c columns)) {
+	if K <= direct {
+		d.pool.split(n, 1, func(thread, lo, hi int) {
+			for r0 := 0; r0 < M; r0 += blockK {
+				fn(thread, lo, hi, columns{x[r0*ldx:], tileM, ldx, r0, min(blockK, M-r0)})
 			}
 		})
+		return
+	}
+	tiles := (K + tileM - 1) / tileM
+	for r0 := 0; r0 < M; r0 += blockK {
+		rows := min(blockK, M-r0)
+		xt := d.shared(rows * tiles * tileM)
+		d.pool.split(tiles, 8, func(_, lo, hi int) { packColumns(xt, x[r0*ldx:], ldx, rows, K, lo, hi) })
+		d.pool.split(n, 1, func(thread, lo, hi int) { fn(thread, lo, hi, columns{xt, rows * tileM, tileM, r0, rows}) })
+	}
+}
+
+// gradPanels adds to the panels lo..hi-1 of DW what the rows of c come to.
+func (d *Device) gradPanels(thread int, dw []float32, dy []float32, ldy int, c columns, N, K, lo, hi int) {
+	for p := lo; p < hi; p += 2 {
+		by := d.columnsOf(thread, dy[c.r0*ldy+p*panel:], ldy, c.rows, min(2*panel, N-p*panel, (hi-p)*panel))
+		by.apart = K * panel
+		for t := range (K + tileM - 1) / tileM {
+			by.tiles(min(tileM, K-t*tileM), c.rows, c.x[t*c.next:], 1, c.apart, dw[(p*K+t*tileM)*panel:], panel, true)
+		}
 	}
 }
 

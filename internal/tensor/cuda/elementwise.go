@@ -19,8 +19,12 @@ func (d *Device) SwiGLU(y, gate, up tensor.Buffer) {
 	d.each("swiglu", n, out(y), in(gate), in(up), int64(n))
 }
 
-// SwiGLUGrad adds to both gradients.
-func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+// SwiGLUGrad adds to both gradients, cleared before if they are to be set.
+func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer, add bool) {
+	if !add {
+		d.Zero(dgate)
+		d.Zero(dup)
+	}
 	defer d.begin()()
 	n := dy.Len()
 	d.each("swiglu_grad", n, out(dgate), out(dup), in(dy), in(gate), in(up), int64(n))

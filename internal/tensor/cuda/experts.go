@@ -48,7 +48,7 @@ func (d *Device) GroupedLinearGradInput(dx, dy tensor.Buffer, w []tensor.Buffer,
 	defer d.begin()()
 	ys := d.operand(dy, offsets[len(offsets)-1], outs)
 	eachExpert(offsets, func(e, at, rows int) {
-		d.mulGradInput(out(dx)+driver.Ptr(4*at*ins), row(ys, at), d.weight(w[e], ins), rows, outs, ins)
+		d.mulGradInput(out(dx)+driver.Ptr(4*at*ins), row(ys, at), d.weight(w[e], ins), rows, outs, ins, true)
 	})
 }
 

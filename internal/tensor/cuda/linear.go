@@ -104,9 +104,13 @@ func (d *Device) mulForward(y driver.Ptr, x, w driver.Matrix, rows, out, in int)
 	}
 }
 
-func (d *Device) mulGradInput(dx driver.Ptr, dy, w driver.Matrix, rows, out, in int) {
+func (d *Device) mulGradInput(dx driver.Ptr, dy, w driver.Matrix, rows, out, in int, add bool) {
+	beta := float32(0)
+	if add {
+		beta = 1
+	}
 	if rows > 0 {
-		d.drv.MatMul(driver.MatMul{M: rows, N: in, K: out, A: dy, B: w, C: f32(dx, in), Alpha: 1, Beta: 1})
+		d.drv.MatMul(driver.MatMul{M: rows, N: in, K: out, A: dy, B: w, C: f32(dx, in), Alpha: 1, Beta: beta})
 	}
 }
 
@@ -132,17 +136,17 @@ func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Bu
 	}
 }
 
-// LinearGradInput adds dy w.
-func (d *Device) LinearGradInput(dx, dy, w tensor.Buffer, rows, outs, ins int) {
+// LinearsGrad is one product after the other, the last weight's first.
+func (d *Device) LinearsGrad(dx tensor.Buffer, dw, dbias, dy []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, outs []int, ins int, add bool) {
 	defer d.begin()()
-	d.mulGradInput(out(dx), d.operand(dy, rows, outs), d.weight(w, ins), rows, outs, ins)
-}
-
-// LinearGradWeight adds dyᵀ x, and the sum of dy's rows.
-func (d *Device) LinearGradWeight(dw, dbias, dy, x tensor.Buffer, rows, outs, ins int) {
-	defer d.begin()()
-	d.mulGradWeight(out(dw), d.operand(dy, rows, outs), d.operand(x, rows, ins), rows, outs, ins)
-	if dbias != nil {
-		d.sumColumns(out(dbias), in(dy), rows, outs)
+	for i := len(dy) - 1; i >= 0; i-- {
+		y, n := d.operand(dy[i], rows, outs[i]), outs[i]
+		d.mulGradInput(out(dx), y, d.weight(w[i], ins), rows, n, ins, add || i < len(dy)-1)
+		if dw[i] != nil {
+			d.mulGradWeight(out(dw[i]), y, d.operand(x, rows, ins), rows, n, ins)
+		}
+		if dbias[i] != nil {
+			d.sumColumns(out(dbias[i]), in(dy[i]), rows, n)
+		}
 	}
 }

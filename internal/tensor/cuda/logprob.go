@@ -130,7 +130,7 @@ func (d *Device) LogprobGrad(dh, dw tensor.Buffer, coef []float32, lse []float64
 			}
 			d.each("vocab_grad", k*vocab, z, half, lses+driver.Ptr(4*i), coefs+driver.Ptr(4*i), ids+driver.Ptr(4*i), 1/t.Temperature, int64(k*vocab), i32(vocab))
 		})
-		d.mulGradInput(dx+driver.Ptr(4*r*dim), dz, weight, m, vocab, dim)
+		d.mulGradInput(dx+driver.Ptr(4*r*dim), dz, weight, m, vocab, dim, true)
 		if dw != nil {
 			d.mulGradWeight(out(dw), dz, row(x, r), m, vocab, dim)
 		}

@@ -34,7 +34,7 @@ func cases() []*operation {
 			}})
 		add("SwiGLU/"+size, operation{in: []input{vector(n*dim, 1).scaled(4), vector(n*dim, 2)}, out: n * dim, step: 1. / 128,
 			forward:  func(d device, y buf, in []buf) { d.SwiGLU(y, in[0], in[1]) },
-			backward: func(d device, g []buf, dy, _ buf, in []buf) { d.SwiGLUGrad(g[0], g[1], dy, in[0], in[1]) }})
+			backward: func(d device, g []buf, dy, _ buf, in []buf) { d.SwiGLUGrad(g[0], g[1], dy, in[0], in[1], true) }})
 		add("Add/"+size, operation{in: []input{vector(n*dim, 1), vector(n*dim, 2)}, out: n * dim,
 			forward: func(d device, y buf, in []buf) { d.Add(y, in[0], in[1]) }})
 		var rows []int32
@@ -61,8 +61,7 @@ func cases() []*operation {
 			add(fmt.Sprintf("Linear/%dx%dx%d,bias=%v", rows, outs, ins, biased), operation{in: []input{vector(rows*ins, 1), matrix(outs, ins, 2), vector(outs, 3)}, out: rows * outs, step: 1. / 64, constant: []bool{false, false, !biased},
 				forward: func(d device, y buf, in []buf) { d.Linear(y, in[0], in[1], bias(in), rows, outs, ins) },
 				backward: func(d device, g []buf, dy, _ buf, in []buf) {
-					d.LinearGradInput(g[0], dy, in[1], rows, outs, ins)
-					d.LinearGradWeight(g[1], bias(g), dy, in[0], rows, outs, ins)
+					d.LinearsGrad(g[0], g[1:2], []buf{bias(g)}, []buf{dy}, in[0], in[1:2], rows, []int{outs}, ins, true)
 				}})
 		}
 	}
