@@ -90,7 +90,7 @@ func (g *gatherer) load(i, kv int, k, v []float32, sh *tensor.AttentionShape, se
 		g.blocks.k = append(g.blocks.k, g.mem[b*kl:(b+1)*kl])
 		g.blocks.v = append(g.blocks.v, g.mem[nb*kl+b*vl:nb*kl+(b+1)*vl])
 	}
-	rows := grow(&g.rows, nb*kl)
+	rows := grow(&g.rows, nb*kl+panel) // a panel of the last key's columns may end beyond it
 	pos := 0
 	for _, c := range g.chain {
 		for r := seqs.Start[c]; r < seqs.Start[c]+seqs.Len[c]; r++ {
@@ -126,10 +126,9 @@ func (d *Device) Attention(o, lse, q, k, v tensor.Buffer, sh tensor.AttentionSha
 	ov, lv, qv, kv, vv := vec(o), vec(lse), vec(q), vec(k), vec(v)
 	n := len(seqs.Start)
 	per := sh.Heads / sh.KVHeads
-	gs := make([]gatherer, d.pool.threads)
 	d.pool.run(n*sh.KVHeads, func(thread, task int) {
 		i, kh := task/sh.KVHeads, task%sh.KVHeads
-		g := &gs[thread]
+		g := &d.attention[thread].g
 		g.load(i, kh, kv, vv, &sh, seqs)
 		pos := seqs.Pos(i)
 		s := d.scratch(thread, tileM*pad16(pos+seqs.Len[i]))
@@ -164,11 +163,10 @@ func (d *Device) AttentionGrad(dq, dk, dv, do, o, lse, q, k, v tensor.Buffer, sh
 	}
 	var trees [][2]int
 	seqs.Trees(func(lo, hi int) { trees = append(trees, [2]int{lo, hi}) })
-	threads := make([]attnThread, d.pool.threads)
 	d.pool.run(len(trees)*sh.KVHeads, func(thread, task int) {
 		t := trees[task/sh.KVHeads]
 		for i := t[0]; i < t[1]; i++ {
-			a.sequence(&threads[thread], i, task%sh.KVHeads)
+			a.sequence(&d.attention[thread], i, task%sh.KVHeads)
 		}
 	})
 }
@@ -179,13 +177,11 @@ type attnGrad struct {
 	seqs                            *tensor.Seqs
 }
 
-// attnThread is a thread's memory for the gradient: keys [keys][D], values
-// transposed in panels [D][16], gradients [keys][...] with padded rows.
+// attnThread is a thread's memory for attention.
 type attnThread struct {
 	g             gatherer
 	chain         []int
-	kRows, vT     []float32
-	dk, dv        []float32
+	vT            []float32 // values in transposed panels [D][16]
 	p, dp         []float32
 	qTile, doTile []float32
 }
@@ -203,93 +199,88 @@ const gradTile = 48
 func (a *attnGrad) sequence(t *attnThread, i, kh int) {
 	sh, seqs := &a.sh, a.seqs
 	t.g.load(i, kh, a.k, a.v, sh, seqs)
-	pos, n := seqs.Pos(i), seqs.Pos(i)+seqs.Len[i]
-	nb := (n + panel - 1) / panel
-	ld, kd, vd := nb*panel, pad16(sh.KeyDim), pad16(sh.ValueDim)
-	// Keys as rows, values as transposed panels; gradients so far as rows.
-	kRows, vT := grow(&t.kRows, ld*kd), grow(&t.vT, nb*panel*vd)
-	dk, dv := grow(&t.dk, ld*kd), grow(&t.dv, ld*vd)
-	clear(kRows)
-	clear(vT)
 	t.chain = seqs.Chain(t.chain[:0], i)
-	a.eachKey(t.chain, kh, func(p, kOff, vOff int) {
-		copy(kRows[p*kd:], a.k[kOff:kOff+sh.KeyDim])
-		copy(dk[p*kd:(p+1)*kd], a.dk[kOff:kOff+sh.KeyDim])
-		copy(dv[p*vd:(p+1)*vd], a.dv[vOff:vOff+sh.ValueDim])
-		col := vT[p/panel*panel*vd+p%panel:]
-		for c, x := range a.v[vOff : vOff+sh.ValueDim] {
-			col[c*panel] = x
-		}
-	})
-	p, dp := grow(&t.p, gradTile*ld), grow(&t.dp, gradTile*ld)
+	pos := seqs.Pos(i)
+	nb, vd := len(t.g.blocks.k), pad16(sh.ValueDim)
+	grow(&t.vT, nb*panel*vd)
+	for b, v := range t.g.blocks.v {
+		toPanel(t.vT[b*panel*vd:], v, vd)
+	}
+	grow(&t.p, gradTile*nb*panel)
+	grow(&t.dp, gradTile*nb*panel)
 	per := sh.Heads / sh.KVHeads
 	for h := kh * per; h < (kh+1)*per; h++ {
 		for j := 0; j < seqs.Len[i]; j += gradTile {
-			m := min(gradTile, seqs.Len[i]-j)
-			a.queries(t, seqs.Start[i]+j, m, pos+j, h, kRows, vT, dk, dv, p, dp)
-		}
-	}
-	a.eachKey(t.chain, kh, func(p, kOff, vOff int) {
-		copy(a.dk[kOff:kOff+sh.KeyDim], dk[p*kd:])
-		copy(a.dv[vOff:vOff+sh.ValueDim], dv[p*vd:])
-	})
-}
-
-// eachKey calls fn for every position of a chain with the offsets of its key and value.
-func (a *attnGrad) eachKey(chain []int, kh int, fn func(p, kOff, vOff int)) {
-	p := 0
-	for _, c := range chain {
-		for r := a.seqs.Start[c]; r < a.seqs.Start[c]+a.seqs.Len[c]; r++ {
-			fn(p, (r*a.sh.KVHeads+kh)*a.sh.KeyDim, (r*a.sh.KVHeads+kh)*a.sh.ValueDim)
-			p++
+			a.queries(t, seqs.Start[i]+j, min(gradTile, seqs.Len[i]-j), pos+j, h)
 		}
 	}
 }
 
 // queries adds the gradients of m queries from row on, the first at position pos.
-func (a *attnGrad) queries(t *attnThread, row, m, pos, h int, kRows, vT, dk, dv, p, dp []float32) {
+func (a *attnGrad) queries(t *attnThread, row, m, pos, h int) {
 	sh := &a.sh
 	top := pos + m // keys that some query sees
 	nb := (top + panel - 1) / panel
-	ld := nb * panel
-	kd, vd := pad16(sh.KeyDim), pad16(sh.ValueDim)
-	ldq, ldo := sh.Heads*sh.KeyDim, sh.Heads*sh.ValueDim
-	qOff, oOff := (row*sh.Heads+h)*sh.KeyDim, (row*sh.Heads+h)*sh.ValueDim
+	ld, vd := nb*panel, pad16(sh.ValueDim)
+	p, dp, vT, keys := t.p, t.dp, t.vT, t.g.rows
+	q, ldq := a.q[(row*sh.Heads+h)*sh.KeyDim:], sh.Heads*sh.KeyDim
+	do, o, ldo := a.do[(row*sh.Heads+h)*sh.ValueDim:], a.o[(row*sh.Heads+h)*sh.ValueDim:], sh.Heads*sh.ValueDim
 	rowTiles(0, m, func(i, mm int) {
 		for b := range nb {
-			tile(mm, panel, sh.KeyDim, a.q[qOff+i*ldq:], ldq, 1, t.g.blocks.k[b], panel, p[i*ld+b*panel:], ld, false)
-			tile(mm, panel, sh.ValueDim, a.do[oOff+i*ldo:], ldo, 1, vT[b*panel*vd:], panel, dp[i*ld+b*panel:], ld, false)
+			tile(mm, panel, sh.KeyDim, q[i*ldq:], ldq, 1, t.g.blocks.k[b], panel, p[i*ld+b*panel:], ld, false)
+			tile(mm, panel, sh.ValueDim, do[i*ldo:], ldo, 1, vT[b*panel*vd:], panel, dp[i*ld+b*panel:], ld, false)
 		}
 	})
 	for i := range m {
 		pr, dpr := p[i*ld:(i+1)*ld], dp[i*ld:(i+1)*ld]
-		seen := pos + i + 1
-		for j := seen; j < ld; j++ {
+		for j := pos + i + 1; j < ld; j++ {
 			pr[j] = float32(math.Inf(-1))
 			dpr[j] = 0
 		}
 		rowExp(pr, pr, sh.Scale, a.lse[(row+i)*sh.Heads+h])
-		delta := rowDot(a.do[oOff+i*ldo:][:sh.ValueDim], a.o[oOff+i*ldo:][:sh.ValueDim])
+		delta := rowDot(do[i*ldo:][:sh.ValueDim], o[i*ldo:][:sh.ValueDim])
 		rowSoftmaxBack(pr, dpr, delta, sh.Scale)
 	}
 	// dQ: one chain over the keys.
+	dq := a.dq[(row*sh.Heads+h)*sh.KeyDim:]
 	rowTiles(0, m, func(i, mm int) {
 		for c := 0; c < sh.KeyDim; c += panel {
-			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, kRows[c:], kd, a.dq[qOff+i*ldq+c:], ldq, true)
+			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, keys[c:], sh.KeyDim, dq[i*ldq+c:], ldq, true)
 		}
 	})
-	// dK and dV: one chain over the queries; rows are packed to whole panels.
-	qt, dot := grow(&t.qTile, m*kd), grow(&t.doTile, m*vd)
-	for i := range m {
-		copyPad(qt[i*kd:(i+1)*kd], a.q[qOff+i*ldq:][:sh.KeyDim])
-		copyPad(dot[i*vd:(i+1)*vd], a.do[oOff+i*ldo:][:sh.ValueDim])
+	// dK and dV: one chain over the queries.
+	kh := h / (sh.Heads / sh.KVHeads)
+	qs, ldq := queryPanels(&t.qTile, q, ldq, m, sh.KeyDim)
+	dos, ldo := queryPanels(&t.doTile, do, ldo, m, sh.ValueDim)
+	first := 0
+	for _, c := range t.chain {
+		keys := min(a.seqs.Len[c], top-first)
+		at := a.seqs.Start[c]*sh.KVHeads + kh
+		addOuter(a.dk[at*sh.KeyDim:], sh.KVHeads*sh.KeyDim, dp[first:], ld, qs, ldq, keys, m, sh.KeyDim)
+		addOuter(a.dv[at*sh.ValueDim:], sh.KVHeads*sh.ValueDim, p[first:], ld, dos, ldo, keys, m, sh.ValueDim)
+		first += keys
 	}
-	rowTiles(0, top, func(j, mm int) {
-		for c := 0; c < kd; c += panel {
-			tile(mm, panel, m, dp[j:], 1, ld, qt[c:], kd, dk[j*kd+c:], kd, true)
-		}
-		for c := 0; c < vd; c += panel {
-			tile(mm, panel, m, p[j:], 1, ld, dot[c:], vd, dv[j*vd+c:], vd, true)
+}
+
+// queryPanels returns m rows of n numbers whose panels may be read whole: few rows
+// where they lie, if n is whole panels, or a copy.
+func queryPanels(buf *[]float32, x []float32, ldx, m, n int) ([]float32, int) {
+	if m <= few && n%panel == 0 {
+		return x, ldx
+	}
+	ld := pad16(n)
+	rows := grow(buf, m*ld)
+	for i := range m {
+		copyPad(rows[i*ld:(i+1)*ld], x[i*ldx:][:n])
+	}
+	return rows, ld
+}
+
+// addOuter adds to c [keys,n] (ldc) the transpose of s [m,keys] times x [m,n].
+func addOuter(c []float32, ldc int, s []float32, lds int, x []float32, ldx, keys, m, n int) {
+	rowTiles(0, keys, func(j, mm int) {
+		for col := 0; col < n; col += panel {
+			tile(mm, min(panel, n-col), m, s[j:], 1, lds, x[col:], ldx, c[j*ldc+col:], ldc, true)
 		}
 	})
 }

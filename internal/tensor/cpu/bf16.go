@@ -29,7 +29,8 @@ func (d *Device) Copy(dst, src tensor.Buffer) {
 			src.widen(dst)
 			return
 		}
-		copy(dst, vec(src))
+		from := vec(src)
+		d.flat(len(dst), func(lo, hi int) { copy(dst[lo:hi], from[lo:hi]) })
 	}
 }
 

@@ -27,6 +27,7 @@ type Device struct {
 	forOneCall []float32
 	logits     rowLogits
 	cached     []cachedThread
+	attention  []attnThread
 }
 
 var _ tensor.Device = (*Device)(nil)
@@ -34,7 +35,7 @@ var _ tensor.Device = (*Device)(nil)
 // New returns a device that uses so many threads, 0 for all cores.
 func New(threads int) *Device {
 	p := newPool(threads)
-	return &Device{pool: p, perThread: make([][]float32, p.threads), cached: make([]cachedThread, p.threads)}
+	return &Device{pool: p, perThread: make([][]float32, p.threads), cached: make([]cachedThread, p.threads), attention: make([]attnThread, p.threads)}
 }
 
 // Name says which kernels run. All kinds give the same bits.

@@ -47,10 +47,10 @@ func (g *picker) pickFrom(all *gatherer, sel []int32, sh *tensor.AttentionShape)
 func (d *Device) SparseAttention(o, lse, q, k, v tensor.Buffer, sh tensor.AttentionShape, seqs *tensor.Seqs, choice tensor.Selection) {
 	ov, lv, qv, kv, vv, sel := vec(o), vec(lse), vec(q), vec(k), vec(v), rowsOf(choice)
 	per := sh.Heads / sh.KVHeads
-	gs, ps := make([]gatherer, d.pool.threads), make([]picker, d.pool.threads)
+	ps := make([]picker, d.pool.threads)
 	d.pool.run(len(seqs.Start)*sh.KVHeads, func(thread, task int) {
 		i, kh := task/sh.KVHeads, task%sh.KVHeads
-		g, pk := &gs[thread], &ps[thread]
+		g, pk := &d.attention[thread].g, &ps[thread]
 		g.load(i, kh, kv, vv, &sh, seqs)
 		pos, start, n := seqs.Pos(i), seqs.Start[i], seqs.Len[i]
 		s := d.scratch(thread, tileM*pad16(pos+n))
@@ -103,17 +103,17 @@ func (d *Device) SparseAttentionGrad(dq, dk, dv, do, o, lse, q, k, v tensor.Buff
 	sel := rowsOf(choice)
 	var trees [][2]int
 	seqs.Trees(func(lo, hi int) { trees = append(trees, [2]int{lo, hi}) })
-	threads, pickers := make([]attnThread, d.pool.threads), make([]picker, d.pool.threads)
+	pickers := make([]picker, d.pool.threads)
 	d.pool.run(len(trees)*sh.KVHeads, func(thread, task int) {
 		t := trees[task/sh.KVHeads]
 		for i := t[0]; i < t[1]; i++ {
 			kh := task % sh.KVHeads
 			dense := denseRows(sel, seqs.Start[i], seqs.Len[i])
 			if dense > 0 {
-				a.dense(&threads[thread], i, kh, dense)
+				a.dense(&d.attention[thread], i, kh, dense)
 			}
 			if dense < seqs.Len[i] {
-				a.sparse(&threads[thread], &pickers[thread], i, kh, dense, sel)
+				a.sparse(&d.attention[thread], &pickers[thread], i, kh, dense, sel)
 			}
 		}
 	})
