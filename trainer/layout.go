@@ -1,14 +1,11 @@
 package trainer
 
 import (
-	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
 	"github.com/grouse-rl/grouse/internal/tensor"
 )
 
-// layout is the rows of one forward pass over whole trees: a prompt, then its
-// completions, which continue it. The prompt is computed once, and its gradient
-// is the sum over the completions in order.
+// layout is the rows of one forward pass over whole trees.
 type layout struct {
 	ids  []int32
 	seqs tensor.Seqs
@@ -23,35 +20,26 @@ type layout struct {
 // span is a completion's stretch of rows and targets.
 type span struct{ lo, hi int }
 
-// add lays out a prompt with its completions; kept gives each its sampling mask,
-// routed its experts if width is set. The prompt takes the first one's.
-func (l *layout) add(prompt []int32, completions [][]int32, kept func(i, t int) []int32, routed func(i int) []int16) {
-	if l.width > 0 {
-		l.route(routed(0), 0, len(prompt))
+// add lays out a tree of completions of a prompt of so many tokens; kept gives each its
+// sampling mask.
+func (l *layout) add(t *tree, prompt int, completions [][]int32, kept func(i, t int) []int32) {
+	base, first := int32(len(l.ids)), len(l.seqs.Start)
+	for _, s := range t.segs {
+		prefix := s.prefix
+		if prefix >= 0 {
+			prefix += first
+		}
+		l.ids = append(l.ids, s.ids...)
+		l.seqs.Add(len(s.ids), prefix)
+		l.route(s.experts, len(s.ids))
 	}
-	l.ids = append(l.ids, prompt...)
-	tree := l.seqs.Add(len(prompt), -1)
-	last := int32(len(l.ids) - 1)
 	for i, ids := range completions {
 		lo := len(l.rows)
-		if n := len(ids) - 1; n > 0 { // the last token is never fed
-			l.seqs.Add(n, tree)
-			if l.width > 0 {
-				l.route(routed(i), len(prompt), n)
-			}
-		}
-		for t, id := range ids {
-			row := last
-			if t > 0 {
-				row = int32(len(l.ids) - 1)
-			}
-			if t < len(ids)-1 {
-				l.ids = append(l.ids, id)
-			}
-			l.rows = append(l.rows, row)
+		for p, id := range ids {
+			l.rows = append(l.rows, base+t.at[i][prompt-1+p])
 			l.to.IDs = append(l.to.IDs, id)
 			if kept != nil {
-				l.to.Kept = append(l.to.Kept, kept(i, t))
+				l.to.Kept = append(l.to.Kept, kept(i, p))
 			}
 		}
 		l.spec = append(l.spec, span{lo, len(l.rows)})
@@ -67,15 +55,6 @@ func (l *layout) logprobs(g *tensor.Graph, m *model.Model, temperature float32, 
 	}
 	h := m.Forward(g, model.Input{IDs: l.ids, Pos: l.seqs.Positions(), Rows: l.rows, Routing: routing, Indexer: indexer, Attend: m.InBatch(g, &l.seqs)})
 	return g.Logprob(h, m.Head(), &l.to)
-}
-
-// groupTokens is the rows that a group takes in a forward pass.
-func groupTokens(g *grouse.Group) int {
-	n := len(g.Prompt.TokenIDs)
-	for i := range g.Rollouts {
-		n += max(0, len(g.Rollouts[i].ResponseIDs)-1)
-	}
-	return n
 }
 
 // microBatches calls fn for runs of items of at most limit tokens, each at least

@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/model"
@@ -21,28 +20,13 @@ func (t *Trainer) width() int {
 	return t.model.MoELayers() * t.model.ExpertsPerToken()
 }
 
-// route appends the experts of n rows from p on; -1, which routes freely, where
-// there is no record.
-func (l *layout) route(experts []int16, p, n int) {
-	have := experts[min(p*l.width, len(experts)):min((p+n)*l.width, len(experts))]
-	l.routed = append(l.routed, have...)
-	for range n*l.width - len(have) {
+// route appends the experts of n rows; -1, which routes freely, where there is no
+// record.
+func (l *layout) route(experts []int16, n int) {
+	l.routed = append(l.routed, experts...)
+	for range n*l.width - len(experts) {
 		l.routed = append(l.routed, -1)
 	}
-}
-
-// samePrompt reports whether a group's rollouts have the same experts for their
-// prompt: then it is computed once. Our engine's have; another engine may have
-// computed it several times and not always alike.
-func samePrompt(g *grouse.Group, width int) bool {
-	n := len(g.Prompt.TokenIDs) * width
-	for i := 1; i < len(g.Rollouts); i++ {
-		a, b := g.Rollouts[0].Routing.Experts, g.Rollouts[i].Routing.Experts
-		if !slices.Equal(a[:min(n, len(a))], b[:min(n, len(b))]) {
-			return false
-		}
-	}
-	return true
 }
 
 // countRouting returns where a pass counts choices that differ, nil if routing is

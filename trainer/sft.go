@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/grouse-rl/grouse"
 )
@@ -40,7 +41,8 @@ func (t *Trainer) SFT(ctx context.Context, examples []Example) (grouse.Metrics, 
 		}
 		l := &layout{}
 		for _, e := range examples[lo:hi] {
-			l.add(e.Prompt, [][]int32{e.Completion}, nil, nil)
+			fed := path{ids: slices.Concat(e.Prompt, e.Completion[:max(0, len(e.Completion)-1)])}
+			l.add(plant([]path{fed}, 0), len(e.Prompt), [][]int32{e.Completion}, nil)
 		}
 		indexer := t.indexerLoss(rows)
 		lp := l.logprobs(t.graph, t.model, 1, nil, indexer)

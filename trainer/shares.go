@@ -131,7 +131,7 @@ func (t *Trainer) updateMetrics(out grouse.Metrics, groups []grouse.ScoredGroup,
 		out[k] = v
 	}
 	if t.indexerLoss(1) != nil {
-		indexerMetric(out, kl, rowsOf(groups))
+		indexerMetric(out, kl, rowsOf(treesOf(groups, t.width())))
 	}
 }
 
@@ -149,11 +149,11 @@ func inOrder(parts []part, all []found) [][]grouse.Trace {
 	return out
 }
 
-// rowsOf is how many rows groups take.
-func rowsOf(groups []grouse.ScoredGroup) int {
-	rows := 0
-	for i := range groups {
-		rows += groupTokens(&groups[i].Group)
+// groupTokens counts a group's prompt and what its completions feed to the model.
+func groupTokens(g *grouse.Group) int {
+	n := len(g.Prompt.TokenIDs)
+	for i := range g.Rollouts {
+		n += max(0, len(g.Rollouts[i].ResponseIDs)-1)
 	}
-	return rows
+	return n
 }

@@ -170,11 +170,10 @@ func shuffle(rewards [][]float64, groups []grouse.ScoredGroup, update int64) {
 }
 
 // lay lays groups out for one pass, with the experts of each row if width is set.
-func (t *Trainer) lay(groups []grouse.ScoredGroup, width int) (*layout, float32) {
+func (t *Trainer) lay(groups []*grouse.Group, trees []*tree, width int) (*layout, float32) {
 	l := &layout{width: width}
 	temperature := float32(1)
-	for i := range groups {
-		g := &groups[i].Group
+	for i, g := range groups {
 		temperature = g.Sampling.Temperature
 		ids := make([][]int32, len(g.Rollouts))
 		for j := range g.Rollouts {
@@ -182,52 +181,53 @@ func (t *Trainer) lay(groups []grouse.ScoredGroup, width int) (*layout, float32)
 		}
 		var kept func(j, p int) []int32
 		if t.stage.Algorithm.KeepSamplingMask && g.Sampling.Truncates() {
+			for len(l.to.Kept) < len(l.to.IDs) {
+				l.to.Kept = append(l.to.Kept, nil)
+			}
 			kept = func(j, p int) []int32 { return g.Rollouts[j].Kept.Row(p) }
 		} else if l.to.Kept != nil {
 			kept = func(int, int) []int32 { return nil }
 		}
-		routed := func(j int) []int16 { return g.Rollouts[j].Routing.Experts }
-		if width == 0 || samePrompt(g, width) {
-			l.add(g.Prompt.TokenIDs, ids, kept, routed)
-			continue
-		}
-		for j := range ids {
-			var mask func(_, p int) []int32
-			if kept != nil {
-				mask = func(_, p int) []int32 { return kept(j, p) }
-			}
-			l.add(g.Prompt.TokenIDs, ids[j:j+1], mask, func(int) []int16 { return routed(j) })
-		}
+		l.add(trees[i], len(g.Prompt.TokenIDs), ids, kept)
 	}
 	return l, temperature
 }
 
-// micro calls fn for runs of groups that fit micro_batch_tokens.
-func (t *Trainer) micro(ctx context.Context, g *tensor.Graph, groups []grouse.ScoredGroup, fn func(lo, hi int) error) error {
-	return microBatches(g, len(groups), t.stage.Trainer.MicroBatchTokens, func(i int) int { return groupTokens(&groups[i].Group) }, func(lo, hi int) error {
+// pass calls fn with the layouts of groups, as many as fit micro_batch_tokens at a time;
+// fn is given the indices of its groups too.
+func (t *Trainer) pass(ctx context.Context, g *tensor.Graph, groups []grouse.ScoredGroup, trees []*tree, which []int, width int, fn func(l *layout, temperature float32, which []int)) error {
+	return microBatches(g, len(which), t.stage.Trainer.MicroBatchTokens, func(i int) int { return trees[which[i]].rows }, func(lo, hi int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return fn(lo, hi)
+		var some []*grouse.Group
+		var theirs []*tree
+		for _, i := range which[lo:hi] {
+			some, theirs = append(some, &groups[i].Group), append(theirs, trees[i])
+		}
+		l, temperature := t.lay(some, theirs, width)
+		fn(l, temperature, which[lo:hi])
+		g.Reset()
+		return nil
 	})
 }
 
 // forward computes logprobs of all completions without gradients.
 func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups []grouse.ScoredGroup, put func(i, j int, lp []float32)) error {
+	all := make([]int, len(groups))
+	for i := range all {
+		all[i] = i
+	}
 	g := tensor.NewGraph(m.Device(), tensor.Infer)
 	defer g.Trim()
-	return t.micro(ctx, g, groups, func(lo, hi int) error {
-		l, temperature := t.lay(groups[lo:hi], width)
-		values := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values
-		g.Reset()
-		k := 0
-		for i := lo; i < hi; i++ {
+	return t.pass(ctx, g, groups, treesOf(groups, width), all, width, func(l *layout, temperature float32, which []int) {
+		values, k := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values, 0
+		for _, i := range which {
 			for j := range groups[i].Group.Rollouts {
 				put(i, j, values[l.spec[k].lo:l.spec[k].hi])
 				k++
 			}
 		}
-		return nil
 	})
 }
 
@@ -242,41 +242,64 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 		}
 	}
 	t.model.ZeroGrads()
-	rows := rowsOf(groups[p.lo():p.hi()])
-	lo, hi := t.mineOf(p)
-	groups, batch = groups[lo:hi], batch[lo:hi]
 	t.indexerKL = make([]float64, t.model.Layers())
-	var stats []grpo.SequenceStats
-	err := t.micro(ctx, t.graph, groups, func(lo, hi int) error {
-		l, temperature := t.lay(groups[lo:hi], t.width())
-		indexer := t.indexerLoss(rows)
-		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting(), indexer)
-		coef := make([]float32, len(lp.Values))
-		live, k := false, 0
-		for i := lo; i < hi; i++ {
-			for j := range batch[i] {
-				c, s := &batch[i][j], l.spec[k]
-				c.seq.Logprobs = lp.Values[s.lo:s.hi]
-				stats = append(stats, c.loss(t.obj, norm))
-				for p, v := range c.grad {
-					coef[s.lo+p] = v
-					live = live || v != 0
+	trees := treesOf(groups[p.lo():p.hi()], t.width())
+	rows := rowsOf(trees)
+	lo, hi := t.mineOf(p)
+	groups, batch, trees = groups[lo:hi], batch[lo:hi], trees[lo-p.lo():hi-p.lo()]
+	var learning, rest []int
+	for i := range groups {
+		if t.indexerLoss(rows) != nil || learns(batch[i]) {
+			learning = append(learning, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	stats := make([][]grpo.SequenceStats, len(groups))
+	each := func(g *tensor.Graph, back bool) func(l *layout, temperature float32, which []int) {
+		return func(l *layout, temperature float32, which []int) {
+			indexer := t.indexerLoss(rows)
+			lp := l.logprobs(g, t.model, temperature, t.countRouting(), indexer)
+			coef := make([]float32, len(lp.Values))
+			live, k := false, 0
+			for _, i := range which {
+				for j := range batch[i] {
+					c, s := &batch[i][j], l.spec[k]
+					c.seq.Logprobs = lp.Values[s.lo:s.hi]
+					stats[i] = append(stats[i], c.loss(t.obj, norm))
+					for p, v := range c.grad {
+						coef[s.lo+p] = v
+						live = live || v != 0
+					}
+					k++
 				}
-				k++
+			}
+			if live && back {
+				lp.Backward(coef)
+			} else if indexer != nil {
+				g.Backward()
+			}
+			if indexer != nil {
+				indexer.AddTo(t.indexerKL)
 			}
 		}
-		if live {
-			lp.Backward(coef)
-		} else if indexer != nil {
-			t.graph.Backward()
-		}
-		if indexer != nil {
-			indexer.AddTo(t.indexerKL)
-		}
-		t.graph.Reset()
-		return nil
-	})
-	return stats, err
+	}
+	if err := t.pass(ctx, t.graph, groups, trees, learning, t.width(), each(t.graph, true)); err != nil {
+		return nil, err
+	}
+	g := tensor.NewGraph(t.model.Device(), tensor.Infer)
+	defer g.Trim()
+	if err := t.pass(ctx, g, groups, trees, rest, t.width(), each(g, false)); err != nil {
+		return nil, err
+	}
+	return slices.Concat(stats...), nil
+}
+
+// learns reports whether a group has a gradient. One whose rewards are all the same has
+// no advantages and, without a KL strength, none: it is computed for its metrics, but
+// not backwards, where it would add zeros.
+func learns(group []completion) bool {
+	return slices.ContainsFunc(group, func(c completion) bool { return c.seq.Advantage != 0 || c.seq.Beta != 0 })
 }
 
 // loss is grpo.Loss, with a trace if one is wanted.
