@@ -36,6 +36,9 @@ func (p *pass) keepRouting(m *model.Model, r *model.Routing) {
 		if i < len(p.decodes) {
 			if q := p.decodes[i]; q.g.req.KeepRouting {
 				q.routed = append(q.routed, rows...)
+				for _, f := range q.followers {
+					f.routed = append(f.routed, rows...)
+				}
 			}
 		} else if g := p.prefills[i-len(p.decodes)]; g.req.KeepRouting {
 			g.routed = append(g.routed, rows...)

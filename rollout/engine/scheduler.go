@@ -155,8 +155,8 @@ func (s *scheduler) fits(g *group) bool {
 	return s.made == nil || *s.made == g.policy.caches() || (len(s.running) == 0 && s.groups[0] == g && g.blocks == nil)
 }
 
-// begin reserves a sample's blocks. The prompt's last block, if it is not full,
-// is copied when the prompt has been computed.
+// begin reserves a sample's blocks; the prompt's last one, if it is not full, has a
+// place of its own in each sample.
 func (s *scheduler) begin(g *group, total, whole int) {
 	sampler, err := sampling.New(g.req.Sampling, g.policy.model.Config.VocabSize)
 	if err != nil {
@@ -172,18 +172,39 @@ func (s *scheduler) begin(g *group, total, whole int) {
 	for range total - whole {
 		q.blocks = append(q.blocks, s.take())
 	}
-	if g.hidden != nil {
-		s.copyTail(q)
-	}
 	s.running = append(s.running, q)
 	g.begun++
 }
 
-func (s *scheduler) copyTail(q *sequence) {
-	if len(q.g.req.Prompt)%blockTokens != 0 {
-		s.cache.CopyBlock(q.blocks[q.shared], q.g.blocks[q.shared])
-		if s.index != nil {
-			s.index.CopyBlock(q.blocks[q.shared], q.g.blocks[q.shared])
+// part lets sequences that have just drawn a token after the same ones go on: those that
+// drew alike follow the first of them, which has the keys and values for all until they
+// part. from holds what was computed so far: the blocks of the sequence that led them,
+// or of the prompt.
+func (s *scheduler) part(seqs []*sequence, from []int32) {
+	var leaders []*sequence
+	for _, q := range seqs {
+		q.leader, q.followers = nil, nil
+		if q.r.Finish != "" {
+			continue
+		}
+		for _, l := range leaders {
+			if l.last() == q.last() {
+				q.leader, l.followers = l, append(l.followers, q)
+				break
+			}
+		}
+		if q.leader != nil {
+			continue
+		}
+		leaders = append(leaders, q)
+		if &q.blocks[0] == &from[0] {
+			continue
+		}
+		for b := q.shared; b*blockTokens < q.length()-1; b++ { // the new token is not in yet
+			s.cache.CopyBlock(q.blocks[b], from[b])
+			if s.index != nil {
+				s.index.CopyBlock(q.blocks[b], from[b])
+			}
 		}
 	}
 }
@@ -205,7 +226,7 @@ func (p *pass) add(id int32, pos int, blocks []int32) {
 	p.slots = append(p.slots, tensor.Slot{Block: blocks[pos/blockTokens], Offset: int32(pos % blockTokens)})
 }
 
-// plan collects a token of each running sequence, and prompts up to the chunk. On
+// plan collects a token of each running sequence that leads, and prompts up to the chunk. On
 // a compressed cache a pass is for prompts, which are computed in the expanded
 // form and therefore whole, or for decoding.
 func (s *scheduler) plan(pol *policy) *pass {
@@ -222,13 +243,13 @@ func (s *scheduler) plan(pol *policy) *pass {
 
 func (s *scheduler) planDecodes(p *pass, pol *policy) {
 	for _, q := range s.running {
-		if q.g.policy != pol || len(q.r.ResponseIDs) == 0 {
+		if q.g.policy != pol || len(q.r.ResponseIDs) == 0 || q.leader != nil {
 			continue
 		}
 		pos := q.length() - 1
 		p.views = append(p.views, tensor.View{Row: len(p.ids), Len: 1, Pos: pos, Blocks: q.blocks})
 		p.last = append(p.last, int32(len(p.ids)))
-		p.add(q.r.ResponseIDs[len(q.r.ResponseIDs)-1], pos, q.blocks)
+		p.add(q.last(), pos, q.blocks)
 		p.decodes = append(p.decodes, q)
 	}
 }
@@ -281,22 +302,17 @@ func (s *scheduler) forward(pol *policy) error {
 		hv := make([]float32, h.Rows*h.Cols)
 		s.e.dev.Read(hv, h.Data)
 		for i, q := range p.decodes {
-			rows = append(rows, drawRow{hv[i*h.Cols : (i+1)*h.Cols], []*sequence{q}})
+			rows = append(rows, drawRow{hv[i*h.Cols : (i+1)*h.Cols], append([]*sequence{q}, q.followers...), q.blocks})
 		}
 		for i, grp := range p.ends {
 			grp.hidden = hv[(len(p.decodes)+i)*h.Cols:][:h.Cols]
-			for _, q := range s.running {
-				if q.g == grp {
-					s.copyTail(q)
-				}
-			}
 		}
 	}
 	for _, grp := range s.groups { // samples that begin now
 		if grp.policy != pol || grp.hidden == nil {
 			continue
 		}
-		row := drawRow{hidden: grp.hidden}
+		row := drawRow{hidden: grp.hidden, from: grp.blocks}
 		for _, q := range s.running {
 			if q.g == grp && len(q.r.ResponseIDs) == 0 {
 				row.seqs = append(row.seqs, q)
@@ -350,6 +366,7 @@ func (c *cached) Select(l int, i model.Index) tensor.Selection {
 type drawRow struct {
 	hidden []float32
 	seqs   []*sequence
+	from   []int32 // blocks of what they have in common
 }
 
 // draw computes logits and samples: rows of one temperature at a time, of one setting
@@ -384,6 +401,7 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 			for _, q := range r.seqs {
 				s.drawn(q)
 			}
+			s.part(r.seqs, r.from)
 		}
 	}
 	return nil

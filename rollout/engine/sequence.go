@@ -43,7 +43,15 @@ type sequence struct {
 	sampler *sampling.Sampler
 	routed  []int16 // experts of the response tokens that were fed
 	r       grouse.Rollout
+
+	// Samples of a group that have drawn the same tokens so far are computed once, by
+	// the first of them.
+	leader    *sequence   // nil: it is computed itself
+	followers []*sequence // in order of index
 }
+
+// last is the token drawn last.
+func (s *sequence) last() int32 { return s.r.ResponseIDs[len(s.r.ResponseIDs)-1] }
 
 func (s *sequence) length() int { return len(s.g.req.Prompt) + len(s.r.ResponseIDs) }
 
