@@ -149,8 +149,7 @@ func (d *Device) EmbedGrad(dw, dy tensor.Buffer, ids []int32, dim int) {
 
 // Linear is a product with a packed matrix.
 func (d *Device) Linear(y, x, w, bias tensor.Buffer, rows, out, in int) {
-	d.mulPacked(vec(y), out, vec(x), in, vec(w), rows, out, in, false)
-	d.addBias(vec(y), vec(bias), rows, out)
+	d.Linears([]tensor.Buffer{y}, x, []tensor.Buffer{w}, []tensor.Buffer{bias}, rows, []int{out}, in)
 }
 
 // addBias adds to each row, if there is a bias.
@@ -167,10 +166,12 @@ func (d *Device) addBias(y, bias []float32, rows, out int) {
 
 // Linears hands the panels of all weights out together.
 func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Buffer, rows int, out []int, in int) {
-	xv, pairs := vec(x), pairsOf(out)
-	d.pool.split(pairs.total(), pairGrain(rows, in), func(_, lo, hi int) {
-		pairs.each(lo, hi, func(i, a, b int) {
-			mulPanels(vec(y[i]), out[i], xv, in, vec(w[i]), rows, out[i], in, a, b, false)
+	pairs := pairsOf(out)
+	d.spaced(vec(x), in, rows, in, func(r, m int, x []float32, ldx int) {
+		d.pool.split(pairs.total(), pairGrain(m, in), func(_, lo, hi int) {
+			pairs.each(lo, hi, func(i, a, b int) {
+				mulPanels(vec(y[i])[r*out[i]:], out[i], x, ldx, vec(w[i]), m, out[i], in, a, b, false)
+			})
 		})
 	})
 	for i, n := range out {
@@ -180,11 +181,9 @@ func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Bu
 
 // LinearsGrad hands the panels of all weights out together.
 func (d *Device) LinearsGrad(dx tensor.Buffer, dw, dbias, dy []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, out []int, in int, add bool) {
-	d.pool.split((panels(in)+1)/2, 1, func(thread, lo, hi int) {
-		for i := len(dy) - 1; i >= 0; i-- {
-			d.mulPanelsT(thread, vec(dx), in, vec(dy[i]), out[i], vec(w[i]), rows, out[i], in, 2*lo, min(2*hi, panels(in)), add || i < len(dy)-1)
-		}
-	})
+	for i := len(dy) - 1; i >= 0; i-- {
+		d.mulPackedT(vec(dx), in, vec(dy[i]), out[i], vec(w[i]), rows, out[i], in, add || i < len(dy)-1)
+	}
 	learned := slices.Clone(out) // outputs of weights that have a gradient
 	for i := range dw {
 		if dw[i] == nil {

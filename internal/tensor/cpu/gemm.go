@@ -183,19 +183,12 @@ func rowTiles(lo, hi int, fn func(i, m int)) {
 	}
 }
 
-// mulPacked computes Y[M,N] (ldy) (+)= X[M,K] (ldx) times the packed [N,K] matrix's transpose.
-func (d *Device) mulPacked(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K int, load bool) {
-	pairs := (panels(N) + 1) / 2
-	d.pool.split(pairs, pairGrain(M, K), func(_, lo, hi int) {
-		mulPanels(y, ldy, x, ldx, w, M, N, K, 2*lo, min(2*hi, panels(N)), load)
-	})
-}
-
 // pairGrain is how many pairs of panels make a task worth handing out: fewer rows
 // wait for memory as long.
 func pairGrain(M, K int) int { return max(1, 1<<13/max(1, max(M, 8)*K*panel/32)) }
 
-// mulPanels is mulPacked for the panels lo..hi-1.
+// mulPanels computes Y[M,N] (ldy) (+)= X[M,K] (ldx) times the panels lo..hi-1 of the packed
+// [N,K] matrix's transpose.
 func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K, lo, hi int, load bool) {
 	if M <= streamM {
 		streamPanels(y, ldy, x, ldx, w, M, N, K, lo, hi, load)
@@ -212,6 +205,29 @@ func mulPanels(y []float32, ldy int, x []float32, ldx int, w []float32, M, N, K,
 				})
 			}
 		}
+	}
+}
+
+// spaced calls fn with stretches of X's rows, i of them gone before. The rows of a tile
+// that lie a multiple of a page apart fall on one set of the first cache, which holds
+// fewer of them than the tile has: those are copied to lie otherwise.
+func (d *Device) spaced(x []float32, ldx, M, K int, fn func(i, m int, x []float32, ldx int)) {
+	const page, most = 1024, 1 << 22 // floats
+	if ldx%page != 0 || M <= streamM {
+		fn(0, M, x, ldx)
+		return
+	}
+	ld := K + panel
+	step := max(blockM, most/ld)
+	buf := d.shared(min(step, M) * ld)
+	for i0 := 0; i0 < M; i0 += step {
+		m := min(step, M-i0)
+		d.pool.split(m, rowGrain(K), func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				copy(buf[i*ld:], x[(i0+i)*ldx:][:K])
+			}
+		})
+		fn(i0, m, buf, ld)
 	}
 }
 
@@ -259,16 +275,17 @@ func pairOf(w []float32, N, K, p, hi, k int) pair {
 	return t
 }
 
-// mulPackedT computes DX[M,K] += DY[M,N] times the packed [N,K] matrix: the
-// gradient of mulPacked with respect to X.
-func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int) {
-	d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
-		d.mulPanelsT(thread, dx, ldx, dy, ldy, w, M, N, K, 2*lo, min(2*hi, panels(K)), true)
+// mulPackedT computes DX[M,K] (+)= DY[M,N] times the packed [N,K] matrix: the
+// gradient of a product with respect to X.
+func (d *Device) mulPackedT(dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K int, load bool) {
+	d.spaced(dy, ldy, M, N, func(i, m int, dy []float32, ldy int) {
+		d.pool.split((panels(K)+1)/2, 1, func(thread, lo, hi int) {
+			d.mulPanelsT(thread, dx[i*ldx:], ldx, dy, ldy, w, m, N, K, 2*lo, min(2*hi, panels(K)), load)
+		})
 	})
 }
 
-// mulPanelsT is mulPackedT for the panels lo..hi-1 of DX; load: adds. Panels of the
-// matrix are transposed on the way.
+// mulPanelsT is mulPackedT for the panels lo..hi-1 of DX. Panels of the matrix are transposed on the way.
 func (d *Device) mulPanelsT(thread int, dx []float32, ldx int, dy []float32, ldy int, w []float32, M, N, K, lo, hi int, load bool) {
 	buf := d.scratch(thread, 2*blockK*panel)
 	t := pair{b: buf, b1: buf[blockK*panel:], ldb: panel, apart: panel}
@@ -315,7 +332,7 @@ func transpose16(dst, src []float32, n int) {
 }
 
 // mulGrad computes the packed DW[N,K] += DY[M,N] transposed times X[M,K]: the
-// gradient of mulPacked with respect to W, one chain along the rows.
+// gradient of a product with respect to W, one chain along the rows.
 func (d *Device) mulGrad(dw []float32, dy []float32, ldy int, x []float32, ldx int, M, N, K int) {
 	pairs := (panels(N) + 1) / 2
 	d.eachColumns(x, ldx, M, K, pairs, func(thread, lo, hi int, c columns) {

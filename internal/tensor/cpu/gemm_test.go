@@ -35,17 +35,17 @@ func TestProductsSameBitsAsPlainChains(t *testing.T) {
 }
 
 func productsAreChains(t *testing.T) {
-	for _, c := range [][3]int{{1, 16, 1}, {1, 1, 3}, {6, 16, 8}, {7, 40, 300}, {11, 32, 40}, {12, 16, 5}, {13, 23, 519}, {400, 33, 17}, {64, 344, 128}} {
+	for _, c := range [][3]int{{1, 16, 1}, {1, 1, 3}, {6, 16, 8}, {7, 40, 300}, {11, 32, 40}, {12, 16, 5}, {13, 23, 519}, {400, 33, 17}, {64, 344, 128}, {50, 20, 1024}, {40, 1024, 20}} {
 		M, N, K := c[0], c[1], c[2]
 		x, w, dy := ramp(M*K, 1), ramp(N*K, 2), ramp(M*N, 3)
 		wp := make([]float32, packedLen(N, K))
 		pack(wp, w, N, K)
 		d := New(2)
 		y := make([]float32, M*N)
-		d.mulPacked(y, N, x, K, wp, M, N, K, false)
+		d.Linear(Vec(y), Vec(x), Vec(wp), nil, M, N, K)
 		dx := ramp(M*K, 4)
 		wantX := ramp(M*K, 4)
-		d.mulPackedT(dx, K, dy, N, wp, M, N, K)
+		d.mulPackedT(dx, K, dy, N, wp, M, N, K, true)
 		gp := make([]float32, packedLen(N, K))
 		d.mulGrad(gp, dy, N, x, K, M, N, K)
 		g := make([]float32, N*K)
@@ -74,8 +74,8 @@ func BenchmarkProduct(b *testing.B) {
 		d := New(0)
 		y, g := make([]float32, M*N), make([]float32, packedLen(N, K))
 		for name, f := range map[string]func(){
-			"forward": func() { d.mulPacked(y, N, x, K, w, M, N, K, false) },
-			"input":   func() { d.mulPackedT(x, K, dy, N, w, M, N, K) },
+			"forward": func() { d.Linear(Vec(y), Vec(x), Vec(w), nil, M, N, K) },
+			"input":   func() { d.mulPackedT(x, K, dy, N, w, M, N, K, true) },
 			"weight":  func() { d.mulGrad(g, dy, N, x, K, M, N, K) },
 		} {
 			b.Run(fmt.Sprintf("%s/%dx%dx%d", name, M, N, K), func(b *testing.B) {

@@ -131,7 +131,7 @@ func (d *Device) LogprobGrad(dh, dw tensor.Buffer, coef []float32, lse []float64
 					}
 				}
 			})
-			d.mulPackedT(dhf[r0*dim:], dim, dz, vn, wb, rn, vn, dim)
+			d.mulPackedT(dhf[r0*dim:], dim, dz, vn, wb, rn, vn, dim, true)
 			if dwv != nil {
 				d.mulGrad(dwv[v0*dim:], dz, vn, hr, dim, rn, vn, dim)
 			}

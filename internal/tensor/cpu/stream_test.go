@@ -22,7 +22,7 @@ func BenchmarkStream(b *testing.B) {
 		b.Run(fmt.Sprintf("rows%d", M), func(b *testing.B) {
 			i := 0
 			for b.Loop() {
-				d.mulPacked(y, N, x, K, ws[i%layers], M, N, K, false)
+				d.Linear(Vec(y), Vec(x), Vec(ws[i%layers]), nil, M, N, K)
 				i++
 			}
 			b.ReportMetric(4*float64(N)*K*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
