@@ -176,15 +176,7 @@ func writeModel(dir string, p *worker.Policy) error {
 			return err
 		}
 	}
-	var all []safetensors.Tensor
-	err := p.Model.Each(func(name string, shape []int, data []float32) error {
-		all = append(all, safetensors.Tensor{Name: name, Shape: shape, Data: data})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	return durable.Write(filepath.Join(dir, "model.safetensors"), func(w io.Writer) error {
-		return safetensors.Write(w, all, map[string]string{"format": "pt"})
+		return safetensors.Write(w, p.Model.Tensors(), map[string]string{"format": "pt"})
 	})
 }

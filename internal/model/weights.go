@@ -7,6 +7,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/rng"
+	"github.com/grouse-rl/grouse/internal/safetensors"
 	"github.com/grouse-rl/grouse/internal/tensor"
 )
 
@@ -170,6 +171,15 @@ func (m *Model) Clone() *Model {
 	}
 	c.CopyFrom(m)
 	return c
+}
+
+// Tensors returns every weight for a file, each to be read when it is written.
+func (m *Model) Tensors() []safetensors.Tensor {
+	all := make([]safetensors.Tensor, len(m.params))
+	for i, p := range m.params {
+		all[i] = safetensors.Tensor{Name: p.Name, Shape: p.Shape(), Read: func() []float32 { return p.Read(m.dev) }}
+	}
+	return all
 }
 
 // Each calls fn with every weight, row-major, in the order of Params.

@@ -18,8 +18,11 @@ type Tensor struct {
 	Name  string
 	DType DType // "": F32
 	Shape []int
-	Data  []float32 // row-major; not read if Raw is set
+	Data  []float32 // row-major; not read if Raw or Read is set
 	Raw   []byte    // little-endian
+	// Read, if not nil, returns Data when the tensor's turn to be written comes: one tensor
+	// at a time is in memory then.
+	Read func() []float32
 }
 
 // Size returns the bytes the tensor takes in the file.
@@ -64,8 +67,15 @@ func (t *Tensor) check() error {
 		}
 	case d != F32 && d != F16 && d != BF16:
 		return fmt.Errorf("float32 values cannot be written as %s", d)
-	case int64(len(t.Data))*int64(d.Size()) != t.Size():
-		return fmt.Errorf("%d values for shape %v", len(t.Data), t.Shape)
+	case t.Read == nil:
+		return t.checkData(t.Data)
+	}
+	return nil
+}
+
+func (t *Tensor) checkData(data []float32) error {
+	if int64(len(data))*int64(t.dtype().Size()) != t.Size() {
+		return fmt.Errorf("%d values for shape %v", len(data), t.Shape)
 	}
 	return nil
 }
@@ -111,9 +121,16 @@ func (t *Tensor) writeData(w io.Writer) error {
 		_, err := w.Write(t.Raw)
 		return err
 	}
+	data := t.Data
+	if t.Read != nil {
+		data = t.Read()
+		if err := t.checkData(data); err != nil {
+			return err
+		}
+	}
 	var buf [1 << 14]byte
 	size := t.dtype().Size()
-	for data := t.Data; len(data) > 0; {
+	for len(data) > 0 {
 		n := min(len(data), len(buf)/size)
 		for i, v := range data[:n] {
 			switch t.dtype() {

@@ -125,12 +125,7 @@ func (l *learner) setReference(name string) error {
 		return nil
 	}
 	return durable.Write(path, func(w io.Writer) error {
-		var all []safetensors.Tensor
-		_ = l.ref.Each(func(name string, shape []int, data []float32) error {
-			all = append(all, safetensors.Tensor{Name: name, Shape: shape, Data: data})
-			return nil
-		})
-		return safetensors.Write(w, all, nil)
+		return safetensors.Write(w, l.ref.Tensors(), nil)
 	})
 }
 

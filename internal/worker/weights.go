@@ -75,13 +75,8 @@ func (w *weights) publish(ctx context.Context, run string, ref grouse.PolicyRef,
 	if err != nil {
 		return grouse.Errorf(grouse.Internal, "publish version %d: %w", ref.Version, err)
 	}
-	var all []safetensors.Tensor
-	_ = p.Model.Each(func(name string, shape []int, data []float32) error {
-		all = append(all, safetensors.Tensor{Name: name, Shape: shape, Data: data})
-		return nil
-	})
 	var b bytes.Buffer
-	if err := safetensors.Write(&b, all, map[string]string{metaFiles: string(meta)}); err != nil {
+	if err := safetensors.Write(&b, p.Model.Tensors(), map[string]string{metaFiles: string(meta)}); err != nil {
 		return fmt.Errorf("publish version %d: %w", ref.Version, err)
 	}
 	if _, err := w.bus.Publish(ctx, key, 1, b.Bytes()); err != nil {

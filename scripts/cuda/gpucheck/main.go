@@ -162,12 +162,9 @@ func writeModel(name, dir string) error {
 	if err := durable.WriteFile(filepath.Join(dir, "config.json"), raw); err != nil {
 		return err
 	}
-	var all []safetensors.Tensor
-	if err := m.Each(func(name string, shape []int, data []float32) error {
-		all = append(all, safetensors.Tensor{Name: name, DType: safetensors.BF16, Shape: shape, Data: data})
-		return nil
-	}); err != nil {
-		return err
+	all := m.Tensors()
+	for i := range all {
+		all[i].DType = safetensors.BF16
 	}
 	return durable.Write(filepath.Join(dir, safetensors.SingleName), func(w io.Writer) error {
 		return safetensors.Write(w, all, map[string]string{"format": "pt"})
