@@ -169,11 +169,13 @@ func shuffle(rewards [][]float64, groups []grouse.ScoredGroup, update int64) {
 	s.Shuffle(len(all), func(i, j int) { *all[i], *all[j] = *all[j], *all[i] })
 }
 
-// lay lays groups out for one pass, with the experts of each row if width is set.
-func (t *Trainer) lay(groups []*grouse.Group, trees []*tree, width int) (*layout, float32) {
+// lay lays some of the groups out for one pass, with the experts of each row if width is
+// set.
+func (t *Trainer) lay(groups []grouse.ScoredGroup, trees []*tree, which []int, width int) (*layout, float32) {
 	l := &layout{width: width}
 	temperature := float32(1)
-	for i, g := range groups {
+	for _, i := range which {
+		g := &groups[i].Group
 		temperature = g.Sampling.Temperature
 		ids := make([][]int32, len(g.Rollouts))
 		for j := range g.Rollouts {
@@ -193,21 +195,16 @@ func (t *Trainer) lay(groups []*grouse.Group, trees []*tree, width int) (*layout
 	return l, temperature
 }
 
-// pass calls fn with the layouts of groups, as many as fit micro_batch_tokens at a time;
-// fn is given the indices of its groups too.
-func (t *Trainer) pass(ctx context.Context, g *tensor.Graph, groups []grouse.ScoredGroup, trees []*tree, which []int, width int, fn func(l *layout, temperature float32, which []int)) error {
-	return microBatches(g, len(which), t.stage.Trainer.MicroBatchTokens, func(i int) int { return trees[which[i]].rows }, func(lo, hi int) error {
+// pass calls fn with the layouts of the groups of those indices, as many as fit
+// micro_batch_tokens at a time, and with their indices.
+func (t *Trainer) pass(ctx context.Context, groups []grouse.ScoredGroup, trees []*tree, which []int, width int, fn func(l *layout, temperature float32, which []int)) error {
+	return microBatches(t.graph, len(which), t.stage.Trainer.MicroBatchTokens, func(i int) int { return trees[which[i]].rows }, func(lo, hi int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		var some []*grouse.Group
-		var theirs []*tree
-		for _, i := range which[lo:hi] {
-			some, theirs = append(some, &groups[i].Group), append(theirs, trees[i])
-		}
-		l, temperature := t.lay(some, theirs, width)
+		l, temperature := t.lay(groups, trees, which[lo:hi], width)
 		fn(l, temperature, which[lo:hi])
-		g.Reset()
+		t.graph.Reset()
 		return nil
 	})
 }
@@ -218,10 +215,10 @@ func (t *Trainer) forward(ctx context.Context, m *model.Model, width int, groups
 	for i := range all {
 		all[i] = i
 	}
-	g := tensor.NewGraph(m.Device(), tensor.Infer)
-	defer g.Trim()
-	return t.pass(ctx, g, groups, treesOf(groups, width), all, width, func(l *layout, temperature float32, which []int) {
-		values, k := l.logprobs(g, m, temperature, &model.Routing{}, nil).Values, 0
+	t.graph.SetMode(tensor.Infer)
+	defer t.graph.SetMode(t.mode())
+	return t.pass(ctx, groups, treesOf(groups, width), all, width, func(l *layout, temperature float32, which []int) {
+		values, k := l.logprobs(t.graph, m, temperature, &model.Routing{}, nil).Values, 0
 		for _, i := range which {
 			for j := range groups[i].Group.Rollouts {
 				put(i, j, values[l.spec[k].lo:l.spec[k].hi])
@@ -256,43 +253,41 @@ func (t *Trainer) update(ctx context.Context, groups []grouse.ScoredGroup, batch
 		}
 	}
 	stats := make([][]grpo.SequenceStats, len(groups))
-	each := func(g *tensor.Graph, back bool) func(l *layout, temperature float32, which []int) {
-		return func(l *layout, temperature float32, which []int) {
-			indexer := t.indexerLoss(rows)
-			lp := l.logprobs(g, t.model, temperature, t.countRouting(), indexer)
-			coef := make([]float32, len(lp.Values))
-			live, k := false, 0
-			for _, i := range which {
-				for j := range batch[i] {
-					c, s := &batch[i][j], l.spec[k]
-					c.seq.Logprobs = lp.Values[s.lo:s.hi]
-					stats[i] = append(stats[i], c.loss(t.obj, norm))
-					for p, v := range c.grad {
-						coef[s.lo+p] = v
-						live = live || v != 0
-					}
-					k++
-				}
-			}
-			if live && back {
-				lp.Backward(coef)
-			} else if indexer != nil {
-				g.Backward()
-			}
-			if indexer != nil {
-				indexer.AddTo(t.indexerKL)
+	losses := func(l *layout, temperature float32, which []int, indexer *model.IndexerLoss) (*tensor.Logprobs, []float32) {
+		lp := l.logprobs(t.graph, t.model, temperature, t.countRouting(), indexer)
+		coef, k := make([]float32, len(lp.Values)), 0
+		for _, i := range which {
+			for j := range batch[i] {
+				c, s := &batch[i][j], l.spec[k]
+				c.seq.Logprobs = lp.Values[s.lo:s.hi]
+				stats[i] = append(stats[i], c.loss(t.obj, norm))
+				copy(coef[s.lo:s.hi], c.grad)
+				k++
 			}
 		}
+		return lp, coef
 	}
-	if err := t.pass(ctx, t.graph, groups, trees, learning, t.width(), each(t.graph, true)); err != nil {
+	err := t.pass(ctx, groups, trees, learning, t.width(), func(l *layout, temperature float32, which []int) {
+		indexer := t.indexerLoss(rows)
+		lp, coef := losses(l, temperature, which, indexer)
+		if slices.ContainsFunc(coef, func(c float32) bool { return c != 0 }) {
+			lp.Backward(coef)
+		} else if indexer != nil {
+			t.graph.Backward()
+		}
+		if indexer != nil {
+			indexer.AddTo(t.indexerKL)
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
-	g := tensor.NewGraph(t.model.Device(), tensor.Infer)
-	defer g.Trim()
-	if err := t.pass(ctx, g, groups, trees, rest, t.width(), each(g, false)); err != nil {
-		return nil, err
-	}
-	return slices.Concat(stats...), nil
+	t.graph.SetMode(tensor.Infer)
+	defer t.graph.SetMode(t.mode())
+	err = t.pass(ctx, groups, trees, rest, t.width(), func(l *layout, temperature float32, which []int) {
+		losses(l, temperature, which, nil)
+	})
+	return slices.Concat(stats...), err
 }
 
 // learns reports whether a group has a gradient. One whose rewards are all the same has

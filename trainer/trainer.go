@@ -58,12 +58,16 @@ func NewRank(m *model.Model, stage grouse.Stage, group collective.Group) (*Train
 	if err := t.divide(group); err != nil {
 		return nil, err
 	}
-	mode := tensor.Train
-	if stage.Trainer.Recompute {
-		mode = tensor.Recompute
-	}
-	t.graph = tensor.NewGraph(m.Device(), mode)
+	t.graph = tensor.NewGraph(m.Device(), t.mode())
 	return t, nil
+}
+
+// mode is the graph's where there are gradients.
+func (t *Trainer) mode() tensor.Mode {
+	if t.stage.Trainer.Recompute {
+		return tensor.Recompute
+	}
+	return tensor.Train
 }
 
 // Model returns the policy.
