@@ -151,10 +151,11 @@ type TrainerSpec struct {
 	MicroBatchTokens int     `json:"micro_batch_tokens"` // most tokens in one forward pass; does not change the result on the CPU
 	Recompute        bool    `json:"recompute"`          // recompute activations per layer in the backward pass
 	BF16Moments      bool    `json:"bf16_moments"`
-	BF16Weights      bool    `json:"bf16_weights,omitempty"` // matrices without float32 masters, rounded at random; cuda only
-	TrainIndexer     string  `json:"train_indexer"`          // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
-	MaxSkipped       int     `json:"max_skipped_updates"`    // non-finite gradients in a row that pause the run
-	Ranks            int     `json:"ranks,omitempty"`        // processes that share every update; 0 and 1: one. The same in all stages
+	BF16Weights      bool    `json:"bf16_weights,omitempty"`    // matrices without float32 masters, rounded at random; cuda only
+	OffloadMoments   bool    `json:"offload_moments,omitempty"` // moments in the host's memory, with the same result; cuda only
+	TrainIndexer     string  `json:"train_indexer"`             // none | warmup | sparse: lightning indexers of DeepSeek sparse attention
+	MaxSkipped       int     `json:"max_skipped_updates"`       // non-finite gradients in a row that pause the run
+	Ranks            int     `json:"ranks,omitempty"`           // processes that share every update; 0 and 1: one. The same in all stages
 }
 
 // SFTSpec is what an sft stage needs besides the trainer.

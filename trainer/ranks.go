@@ -169,9 +169,9 @@ func (t *Trainer) squares(ctx context.Context) (float64, error) {
 	if err := r.group.ReduceScatter(ctx, dev, r.row); err != nil {
 		return 0, err
 	}
-	stretch := make([]float32, r.plan.Length)
-	dev.Read(stretch, dev.View(r.row, r.group.Rank()*r.plan.Length, r.plan.Length))
-	parts, err := r.group.Gather(ctx, doubles(shard.BlockSums(stretch)))
+	blocks := make([]float64, (r.plan.Length+shard.Block-1)/shard.Block)
+	dev.BlockSquares(blocks, dev.View(r.row, r.group.Rank()*r.plan.Length, r.plan.Length), shard.Block)
+	parts, err := r.group.Gather(ctx, doubles(blocks))
 	if err != nil {
 		return 0, err
 	}
@@ -251,8 +251,9 @@ func (t *Trainer) gatherMoments(ctx context.Context, fn func(name string, shape 
 // wide reads a moment.
 func (t *Trainer) wide(b tensor.Buffer) []float32 {
 	dev, out := t.model.Device(), make([]float32, b.Len())
-	if t.stage.Trainer.BF16Moments {
+	if t.copied() {
 		w := dev.New(b.Len())
+		defer dev.Free(w)
 		dev.Copy(w, b)
 		b = w
 	}

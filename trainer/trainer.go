@@ -47,6 +47,9 @@ func NewRank(m *model.Model, stage grouse.Stage, group collective.Group) (*Train
 	if _, ok := m.Device().(tensor.Rounder); stage.Trainer.BF16Weights && !ok {
 		return nil, grouse.Errorf(grouse.Invalid, "trainer.bf16_weights: %s has float32 weights only", m.Device().Name()).WithFix("remove it, or set trainer.backend: cuda")
 	}
+	if _, ok := m.Device().(tensor.Offloader); stage.Trainer.OffloadMoments && !ok {
+		return nil, grouse.Errorf(grouse.Invalid, "trainer.offload_moments: %s has no memory of its own that the moments could leave", m.Device().Name()).WithFix("remove it, or set trainer.backend: cuda")
+	}
 	if stage.Kind == grouse.StageRL {
 		obj, err := grpo.New(&stage.Algorithm)
 		if err != nil {

@@ -164,6 +164,15 @@ func TestWeightsWithoutMastersNeedTheDevice(t *testing.T) {
 	}
 }
 
+// So is leaving the moments in the host's memory where they are.
+func TestOffloadingNeedsTheDevice(t *testing.T) {
+	s := stage()
+	s.Trainer.OffloadMoments = true
+	if _, err := trainer.New(open(t, 1, "llama"), s); grouse.KindOf(err) != grouse.Invalid || !strings.Contains(err.Error(), "trainer.offload_moments: cpu/") || grouse.FixOf(err) == "" {
+		t.Errorf("%v; %s", err, grouse.FixOf(err))
+	}
+}
+
 // restored trains, restores into a new trainer, trains both on and returns the weights.
 func restored(t *testing.T, family string, bf16 bool) []float32 {
 	t.Helper()

@@ -53,12 +53,21 @@ func (t *Trainer) apply(ctx context.Context, out grouse.Metrics) error {
 // costs two page faults.
 func (t *Trainer) newMoment(n int) tensor.Buffer {
 	dev := t.model.Device()
+	if t.stage.Trainer.OffloadMoments {
+		return dev.(tensor.Offloader).NewOffloaded(n, t.stage.Trainer.BF16Moments)
+	}
 	if t.stage.Trainer.BF16Moments {
 		return dev.NewBF16(n)
 	}
 	b := dev.New(n)
 	dev.Zero(b)
 	return b
+}
+
+// copied reports whether moments are read and written by way of a float32 copy on the
+// device.
+func (t *Trainer) copied() bool {
+	return t.stage.Trainer.BF16Moments || t.stage.Trainer.OffloadMoments
 }
 
 // moments are both moments of piece x by the prefix of their names.
@@ -70,6 +79,22 @@ func (x *piece) moments() [2]struct {
 		prefix string
 		data   tensor.Buffer
 	}{{"m.", x.m}, {"v.", x.v}}
+}
+
+// MomentShapes calls fn with the names and shapes of Moments, in its order. Nobody else is
+// needed for it.
+func (t *Trainer) MomentShapes(fn func(name string, shape []int) error) error {
+	for _, p := range t.model.Params() {
+		for _, prefix := range []string{"m.", "v."} {
+			if p.Frozen {
+				continue
+			}
+			if err := fn(prefix+p.Name, p.Shape()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Moments calls fn with both moments of every parameter that is trained,
@@ -85,11 +110,15 @@ func (t *Trainer) Moments(ctx context.Context, fn func(name string, shape []int,
 		p := t.model.Params()[x.Param]
 		for _, moment := range x.moments() {
 			wide := moment.data
-			if t.stage.Trainer.BF16Moments {
+			if t.copied() {
 				wide = p.Like(dev)
 				dev.Copy(wide, moment.data)
 			}
-			if err := fn(moment.prefix+p.Name, p.Shape(), p.ReadBuffer(dev, wide)); err != nil {
+			data := p.ReadBuffer(dev, wide)
+			if t.copied() {
+				dev.Free(wide)
+			}
+			if err := fn(moment.prefix+p.Name, p.Shape(), data); err != nil {
 				return err
 			}
 		}
@@ -109,13 +138,14 @@ func (t *Trainer) Restore(state State, src model.Source) error {
 			if err := src.Float32(moment.prefix+p.Name, data); err != nil {
 				return err
 			}
-			if !t.stage.Trainer.BF16Moments && x.size() == p.Data.Len() {
+			if !t.copied() && x.size() == p.Data.Len() {
 				p.WriteBuffer(dev, moment.data, data)
 				continue
 			}
 			wide := p.Like(dev)
 			p.WriteBuffer(dev, wide, data)
 			dev.Copy(moment.data, dev.View(wide, x.From, x.size()))
+			dev.Free(wide)
 		}
 	}
 	t.state = state

@@ -249,6 +249,9 @@ func (c *checker) trainer(path string, t *grouse.TrainerSpec) {
 	if t.BF16Weights && t.Backend != "cuda" {
 		c.refuse(path+".bf16_weights", "remove it, or set trainer.backend: cuda", "%s trains float32 weights only", t.Backend)
 	}
+	if t.OffloadMoments && t.Backend != "cuda" {
+		c.refuse(path+".offload_moments", "remove it, or set trainer.backend: cuda", "%s has no memory of its own that the moments could leave", t.Backend)
+	}
 	for _, f := range []struct {
 		key  string
 		v    float64

@@ -54,6 +54,8 @@ func TestRefusals(t *testing.T) {
 		{"kept sets without a bound", small + "rollout: {top_p: 0.9}\n", "kept sampling masks of unbounded size", "set rollout.top_k to at most 512 beside top_p and min_p"},
 		{"no such ranks", small + "trainer: {ranks: -1}\n", "r.yaml:4:11: stages[0].trainer.ranks: is -1", "0 (one process) to 1024"},
 		{"no masters on the processor", small + "trainer: {bf16_weights: true}\n", "r.yaml:4:11: stages[0].trainer.bf16_weights: cpu trains float32 weights only", "remove it, or set trainer.backend: cuda"},
+		{"moments that are there already", small + "trainer: {offload_moments: true}\n", "r.yaml:4:11: stages[0].trainer.offload_moments: cpu has no memory of its own that the moments could leave", "remove it, or set trainer.backend: cuda"},
+		{"verl's name", small + "trainer: {optimizer_offload: true}\n", `unknown key "stages[0].trainer.optimizer_offload"`, "grouse calls it trainer.offload_moments"},
 		{"twice", small + "steps: 1\nsteps: 2\n", "", ""},
 		{"a tracker without a name", small + "trackers: [{project: p}]\n", "r.yaml:4:12: trackers: a tracker needs a name", "for example {use: wandb, key: env:WANDB_API_KEY}"},
 		{"an unknown tracker", small + "trackers: [comet]\n", `trackers[0].use: unknown tracker "comet"`, "one of tensorboard, wandb, mlflow, prometheus"},

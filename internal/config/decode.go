@@ -170,7 +170,7 @@ func unknownKey(v *value, path, key string, names []string) error {
 	return err.WithFix("known here: %s", strings.Join(names, ", "))
 }
 
-// foreignNames are other trainers' names (verl, slime, OpenRLHF, prime-rl).
+// foreignNames are other trainers' names (verl, slime, OpenRLHF, prime-rl, DeepSpeed).
 var foreignNames = map[string]string{
 	"n": "rollout.num_generations", "n_samples_per_prompt": "rollout.num_generations", "group_size": "rollout.num_generations", "num_generations_per_prompt": "rollout.num_generations",
 	"max_response_length": "rollout.max_completion_length", "max_tokens": "rollout.max_completion_length", "train_batch_size": "rollout.prompts_per_step", "rollout_batch_size": "rollout.prompts_per_step",
@@ -178,6 +178,7 @@ var foreignNames = map[string]string{
 	"kl_loss_coef": "algorithm.beta, or domains.NAME.beta", "kl_coef": "algorithm.beta", "kl_loss_type": "algorithm.kl_estimator", "use_kl_loss": "algorithm.beta: 0 for none", "use_bias_correction_kl": "algorithm.kl_estimator: k3_is",
 	"loss_agg_mode": "algorithm.loss_aggregation", "norm_adv_by_std_in_grpo": "algorithm.advantage: mean_std or mean",
 	"lr": "trainer.learning_rate", "max_steps": "steps", "num_rollout": "steps", "total_epochs": "steps", "ppo_epochs": "algorithm.num_iterations", "max_off_policy_steps": "rollout.max_staleness",
+	"optimizer_offload": "trainer.offload_moments", "offload_optimizer": "trainer.offload_moments", "adam_offload": "trainer.offload_moments", "optimizer_cpu_offload": "trainer.offload_moments",
 	"reward_funcs": "domains.NAME.rewards", "dataset_name": "domains.NAME.data", "model_name_or_path": "model", "save_steps": "checkpoint.every", "eval_steps": "eval.every",
 }
 

@@ -116,6 +116,9 @@ type Device interface {
 	// AdamW updates p by one step; see AdamWStep for the constants.
 	AdamW(p, grad, m, v Buffer, step AdamWStep)
 	SumSquares(b Buffer) float64
+	// BlockSquares sets dst[i] to the sum of the squares of elements i*block..(i+1)*block-1
+	// of b, the last block of fewer, in order, in float64: on every device the same bits.
+	BlockSquares(dst []float64, b Buffer, block int)
 
 	// NewCache makes the key-value cache of an engine.
 	NewCache(shape AttentionShape, layers, blocks int) Cache
@@ -200,6 +203,15 @@ type Rounder interface {
 	// the mean: updates too small for a bfloat16 weight to take up are not lost.
 	// Moments are float32 or bfloat16.
 	AdamWRounded(p, grad, m, v Buffer, step AdamWStep, noise Noise)
+}
+
+// Offloader is a Device with memory of its own that can leave moments in the host's.
+type Offloader interface {
+	Device
+	// NewOffloaded returns n zeros in the host's memory, float32 or bfloat16. AdamW and
+	// AdamWRounded take it for both moments, and pass them through the device a part at a
+	// time, with the same result; Copy, View and Free take it, nothing else does.
+	NewOffloaded(n int, bf16 bool) Buffer
 }
 
 // Noise names the random numbers of one AdamWRounded: weight i of the matrix is rounded

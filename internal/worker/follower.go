@@ -27,8 +27,9 @@ type FollowOptions struct {
 
 // Follow is one of a run's further ranks until the run is done or ctx ends: it does what
 // rank 0, the run's trainer, does. It needs the run's folder and rank 0's machine, and
-// nothing else. When rank 0 or another rank goes away it meets them again. Invalid if it
-// does not fit.
+// nothing else. When rank 0 or another rank goes away it meets them again, and when it has
+// failed itself: patience times in a row with the same order, then it returns the error.
+// Invalid if it does not fit.
 func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
 	size := ranksOf(&r.Spec)
 	if o.Rank < 1 || o.Rank >= size {
@@ -64,6 +65,9 @@ func Follow(ctx context.Context, r *config.Resolved, o FollowOptions) error {
 			return nil
 		}
 		err := l.visit(ctx, filepath.Join(dir, ranksFile), me, o.Say)
+		if l.fault.times == patience {
+			return err
+		}
 		if k := grouse.KindOf(err); ctx.Err() == nil && k != grouse.Unavailable && k != grouse.NotFound {
 			return err
 		}
@@ -120,12 +124,45 @@ func (l *learner) follow(ctx context.Context, g collective.Group) error {
 		if err == nil {
 			answer, err = l.obey(ctx, &o)
 		}
-		if err != nil {
+		if err != nil && g.Err() == nil {
+			err = l.fault.count(&o, err)
 			g.Fail(err)
-			return grouse.Errorf(grouse.Unavailable, "%w", g.Err()) // the first reason
+			return err
+		}
+		if err != nil {
+			return grouse.Errorf(grouse.Unavailable, "%w", g.Err()) // another's, which came first
 		}
 		if _, err := g.Gather(ctx, []byte(answer)); err != nil {
 			return err
 		}
 	}
+}
+
+// patience is how often a rank fails with the same in a row before it ends: what did not
+// change by then will not, and somebody has to look.
+const patience = 3
+
+// fault is how a rank failed last, by no fault of the others.
+type fault struct {
+	text  string
+	times int // in a row
+}
+
+// count notes an error and returns it with what was to be done: Unavailable, as the ranks
+// may meet again, unless it is the last one.
+func (f *fault) count(o *order, err error) error {
+	what := fmt.Sprintf("failed to %v: %v", o, err)
+	if what != f.text {
+		*f = fault{text: what}
+	}
+	f.times++
+	kind, last := grouse.Unavailable, ""
+	if f.times == patience {
+		kind, last = grouse.KindOf(err), fmt.Sprintf(", %d times in a row, and ends", patience)
+	}
+	told := grouse.Errorf(kind, "failed to %v%s: %w", o, last, err)
+	if fix := grouse.FixOf(err); fix != "" {
+		return told.WithFix("%s", fix)
+	}
+	return told
 }

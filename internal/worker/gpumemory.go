@@ -18,6 +18,7 @@ type GPUMemory struct {
 	Stage string // its name
 	shape cuda.Shape
 	use   cuda.Use
+	host  int64 // bytes of the host's memory for moments, in the stage that needs most of it
 }
 
 // CheckGPU plans the memory of a run on a GPU before anything of the run is written:
@@ -46,7 +47,7 @@ func CheckGPU(r *config.Resolved, home string, roles []string, device string) (l
 		return "", grouse.Errorf(grouse.KindOf(err), "%s: %s: %w", from, device, err).WithFix("%s", grouse.FixOf(err))
 	}
 	free, total := devices.Memory(dev)
-	return m.check(free, total)
+	return m.check(free, total, HostMemory())
 }
 
 // PlanGPU returns what a process that serves the roles would need of a GPU; nil if
@@ -75,6 +76,7 @@ func planGPU(cfg *model.Config, spec *grouse.RunSpec, roles []string) (*GPUMemor
 	evals := spec.Eval.Data.Path != "" || spec.Eval.Data.Hub != "" || spec.Eval.Data.Task != ""
 	var most *GPUMemory
 	cache := 0 // an engine keeps its cache in the stages that follow
+	host := int64(0)
 	for i := range spec.Stages {
 		s := &spec.Stages[i]
 		compressed := !s.Rollout.KeepExact
@@ -94,9 +96,13 @@ func planGPU(cfg *model.Config, spec *grouse.RunSpec, roles []string) (*GPUMemor
 		if train {
 			m.trains(s, &sizes)
 		}
+		host = max(host, cuda.HostBytes(m.shape, m.use))
 		if most == nil || m.plan().Total() > most.plan().Total() {
 			most = m
 		}
+	}
+	if most != nil {
+		most.host = host
 	}
 	return most, nil
 }
@@ -123,6 +129,7 @@ func (m *GPUMemory) trains(s *grouse.Stage, sizes *model.Sizes) {
 	m.use.Reference = s.Kind == grouse.StageRL && s.Algorithm.UsesReference(s.Domains)
 	m.use.Ranks = s.Trainer.Ranks
 	m.use.BF16Moments, m.use.BF16Weights, m.use.Recompute = s.Trainer.BF16Moments, s.Trainer.BF16Weights, s.Trainer.Recompute
+	m.use.OffloadMoments = s.Trainer.OffloadMoments
 	m.use.MicroBatchTokens = max(m.use.MicroBatchTokens, s.Trainer.MicroBatchTokens)
 }
 
@@ -147,11 +154,28 @@ func (m *GPUMemory) plan() cuda.Plan { return cuda.NewPlan(m.shape, m.use) }
 
 // String says what is needed: "needs 30.2 GiB in stage rl: weights 3.3, ... GiB".
 func (m *GPUMemory) String() string {
-	return "needs " + bytesOf(m.plan().Total()) + " in stage " + m.Stage + ": " + m.plan().String()
+	return "needs " + bytesOf(m.plan().Total()) + " in stage " + m.Stage + ": " + m.plan().String() + m.onHost()
 }
 
-// check compares the plan with what a GPU has, bytes.
-func (m *GPUMemory) check(free, total int64) (line string, err error) {
+// onHost says what the run needs of the host's memory, nothing if nothing is offloaded to it.
+func (m *GPUMemory) onHost() string {
+	if m.host == 0 {
+		return ""
+	}
+	text := "; moments in the host's memory " + bytesOf(m.host)
+	if m.use.Ranks > 1 {
+		text += " of all ranks"
+	}
+	return text
+}
+
+// check compares the plan with what a GPU has, and with the host's memory (0: not known),
+// bytes.
+func (m *GPUMemory) check(free, total, host int64) (line string, err error) {
+	if host > 0 && m.host > host {
+		return "", grouse.Errorf(grouse.Unavailable, "trainer.offload_moments: the moments need %s of the host's memory, this machine has %s", bytesOf(m.host), bytesOf(host)).
+			WithFix("set trainer.bf16_moments: true, which takes half, or remove trainer.offload_moments")
+	}
 	if err := cuda.Fit(m.shape, m.use, free); err != nil {
 		fix := "set what it names, or take another GPU"
 		if taken := total - free; taken > total/10 {
@@ -159,7 +183,7 @@ func (m *GPUMemory) check(free, total int64) (line string, err error) {
 		}
 		return "", grouse.Errorf(grouse.Unavailable, "stage %s: %w", m.Stage, err).WithFix("%s", fix)
 	}
-	return "GPU: " + m.plan().Explain(free) + ", in stage " + m.Stage, nil
+	return "GPU: " + m.plan().Explain(free) + ", in stage " + m.Stage + m.onHost(), nil
 }
 
 // forkedGPU is CheckGPU for a fork, whose model is still where from says.

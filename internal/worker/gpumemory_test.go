@@ -56,6 +56,12 @@ func TestPlanOfARecipe(t *testing.T) {
 			}
 		}, strings.Replace(strings.Replace(rl, "30.2", "27.2", 1), "moments 4.4", "moments 1.5", 1)},
 		{"short moments", everything, func(s *grouse.RunSpec) { s.Stages[2].Trainer.BF16Moments = true }, strings.Replace(strings.Replace(rl, "30.2", "28.0", 1), "moments 4.4", "moments 2.2", 1)},
+		{"offloaded moments", everything, func(s *grouse.RunSpec) {
+			for i := range s.Stages {
+				s.Stages[i].Trainer.OffloadMoments, s.Stages[i].Trainer.Ranks = true, 2
+			}
+			s.Stages[2].Trainer.BF16Moments = true // sft needs more of the host than rl, which needs most of the GPU
+		}, strings.Replace(strings.Replace(rl, "30.2", "25.8", 1), "moments 4.4", "passage of moments 0.1", 1) + "; moments in the host's memory 4.4 GiB of all ranks"},
 		{"lag", everything, func(s *grouse.RunSpec) { s.Stages[2].Rollout.MaxStaleness = 1 }, strings.Replace(strings.Replace(rl, "30.2", "36.9", 1), "reference 3.3", "reference 3.3, versions for sampling 6.7", 1)},
 	} {
 		s := onCUDA()
@@ -73,12 +79,22 @@ func TestPlanOfARecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if line, err := m.check(139<<30, 140<<30); err != nil || !strings.HasPrefix(line, "GPU: needs 30.2 of 139.0 GiB: weights 3.3, ") || !strings.HasSuffix(line, " GiB, in stage rl") {
+	if line, err := m.check(139<<30, 140<<30, 0); err != nil || !strings.HasPrefix(line, "GPU: needs 30.2 of 139.0 GiB: weights 3.3, ") || !strings.HasSuffix(line, " GiB, in stage rl") {
 		t.Errorf("%q, %v", line, err)
 	}
-	_, err = m.check(24<<30, 80<<30)
+	_, err = m.check(24<<30, 80<<30, 1<<30)
 	if grouse.KindOf(err) != grouse.Unavailable || !strings.Contains(err.Error(), "stage rl: ") || !strings.Contains(err.Error(), "it would fit with trainer.recompute: true") || !strings.Contains(grouse.FixOf(err), "56.0 GiB of the GPU's 80.0 GiB are taken") {
 		t.Errorf("24 GiB: %v; %s", err, grouse.FixOf(err))
+	}
+	s.Stages[0].Trainer.OffloadMoments = true
+	if m, err = planGPU(cfg, &s, everything); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := m.check(139<<30, 140<<30, 5<<30); err != nil || !strings.HasSuffix(line, "GiB, in stage rl; moments in the host's memory 4.4 GiB") {
+		t.Errorf("%q, %v", line, err)
+	}
+	if _, err := m.check(139<<30, 140<<30, 4<<30); grouse.KindOf(err) != grouse.Unavailable || !strings.Contains(err.Error(), "the moments need 4.4 GiB of the host's memory, this machine has 4.0 GiB") || grouse.FixOf(err) == "" {
+		t.Errorf("a small machine: %v; %s", err, grouse.FixOf(err))
 	}
 }
 

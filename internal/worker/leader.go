@@ -25,7 +25,8 @@ import (
 // first weights, the ranks meet again.
 type leader struct {
 	*learner
-	meet func(ctx context.Context) (collective.Group, error)
+	meet   func(ctx context.Context) (collective.Group, error)
+	parted error // why the ranks that met last are no longer together
 }
 
 var (
@@ -43,16 +44,20 @@ func (l *leader) join(ctx context.Context) error {
 	}
 	l.end()
 	g, err := l.meet(ctx)
+	if err != nil && l.parted != nil {
+		err = grouse.Errorf(grouse.KindOf(err), "%w; their last meeting ended: %w", err, l.parted).WithFix("%s", grouse.FixOf(err))
+	}
 	if err != nil {
 		return err
 	}
-	l.group = g
+	l.group, l.parted = g, nil
 	return nil
 }
 
 // end leaves the group.
 func (l *leader) end() {
 	if l.group != nil {
+		l.parted = l.group.Err()
 		l.group.Close()
 	}
 	l.group = nil
@@ -158,7 +163,7 @@ func (l *leader) SFT(ctx context.Context, req activities.SFTRequest, progress fu
 	return out, err
 }
 
-// Save is the learner's; whenever it reads the moments, all ranks hand theirs over.
+// Save is the learner's; when it reads the moments, all ranks hand theirs over.
 func (l *leader) Save(ctx context.Context, req activities.SaveRequest) (grouse.CheckpointRecord, error) {
 	return l.save(req, func(yield func(string, []int, []float32) error) error { return l.moments(ctx, yield) })
 }

@@ -46,6 +46,7 @@ type learner struct {
 	fresh  bool // the weights in memory are those that the run begins with
 	data   *prompts
 	group  collective.Group // nil: the only rank
+	fault  fault            // of a further rank
 
 	stage int
 	tr    *trainer.Trainer
@@ -316,7 +317,7 @@ func (l *learner) save(req activities.SaveRequest, moments checkpoint.Tensors) (
 	name := l.checkpointName(ref)
 	saved, err := checkpoint.Save(l.root(), name, checkpoint.Content{
 		State:   checkpoint.State{Stage: ref.Stage, Step: ref.Version, Version: ref.Version, Chain: ref.Chain, Trainer: state},
-		Weights: l.policy.Model.Each, Moments: moments, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
+		Weights: l.policy.Model.Each, Moments: moments, MomentShapes: l.tr.MomentShapes, Files: l.policy.Files, RecipeSHA256: recipe, Device: l.dev.Name(),
 	})
 	if err != nil {
 		return grouse.CheckpointRecord{}, err

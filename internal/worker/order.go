@@ -7,6 +7,7 @@ import (
 	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 
@@ -37,6 +38,19 @@ const (
 	doSFT     = "do supervised updates"
 	doMoments = "hand over moments"
 )
+
+// String is what is to be done: "do a step, step 7 of stage 0".
+func (o *order) String() string {
+	switch o.Do {
+	case doStep:
+		return fmt.Sprintf("%s, step %d of stage %d", o.Do, o.Step, o.Stage)
+	case doSFT:
+		return fmt.Sprintf("%s, %d to %d of stage %d", o.Do, o.First, o.Last, o.Stage)
+	case doLoad:
+		return o.Do + ", " + o.Checkpoint.Dir
+	}
+	return o.Do
+}
 
 func (o *order) encode() ([]byte, error) {
 	var b bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/activities"
+	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/config"
 	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cpu"
@@ -306,6 +308,107 @@ func TestARankWithOtherWeights(t *testing.T) {
 	}
 	if l.Intact() {
 		t.Error("the ranks go on")
+	}
+}
+
+// asked counts what rank 0 orders.
+type asked struct {
+	collective.Group
+	orders int
+}
+
+func (a *asked) Broadcast(ctx context.Context, b []byte) ([]byte, error) {
+	a.orders++
+	return a.Group.Broadcast(ctx, b)
+}
+
+// For a checkpoint the ranks hand over their moments once; which there are rank 0 knows.
+func TestASaveGathersOnce(t *testing.T) {
+	home, r := ranksRun(t)
+	l := rank0(t, home, r)
+	follow(t, home, r, 1)
+	follow(t, home, r, 2)
+	begin(t, l)
+	if _, err := l.Step(t.Context(), request(1), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	count := &asked{Group: l.group}
+	l.group = count
+	if _, err := l.Save(t.Context(), policyRef(1)); err != nil {
+		t.Fatal(err)
+	}
+	if count.orders != 1 {
+		t.Errorf("%d orders for a checkpoint", count.orders)
+	}
+	var shapes, moments []string
+	if err := l.tr.MomentShapes(func(name string, shape []int) error { shapes = append(shapes, fmt.Sprint(name, shape)); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	err := l.moments(t.Context(), func(name string, shape []int, _ []float32) error {
+		moments = append(moments, fmt.Sprint(name, shape))
+		return nil
+	})
+	if err != nil || len(moments) == 0 || !slices.Equal(shapes, moments) {
+		t.Errorf("%v are said to be there, %v are (%v)", shapes, moments, err)
+	}
+}
+
+// A rank that cannot do what it is told fails the step of all, who may meet again; the same
+// for the third time in a row it ends, and rank 0 says which and why.
+func TestARankThatFailsEnds(t *testing.T) {
+	home, r := ranksRun(t, "ranks: 3", "ranks: 2")
+	l := rank0(t, home, r)
+	away := t.TempDir() // a home folder without the run's checkpoints
+	if err := SaveRecipe(away, r); err != nil {
+		t.Fatal(err)
+	}
+	at := func(home string) string { return filepath.Join(RunDir(home, "r"), ranksFile) }
+	raw, err := os.ReadFile(at(home))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at(away), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Follow(t.Context(), r, FollowOptions{Home: away, Rank: 1, Threads: 1, Retry: time.Millisecond, Say: func(string) {}})
+	}()
+	begin(t, l)
+	rec, err := l.Save(t.Context(), policyRef(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails := func(times int, want string) {
+		t.Helper()
+		for range times {
+			if err := l.Load(t.Context(), rec); grouse.KindOf(err) != grouse.Unavailable || !strings.HasPrefix(err.Error(), want) {
+				t.Fatalf("%v, want %s", err, want)
+			}
+		}
+	}
+	fails(2, "rank 1: failed to load a checkpoint, checkpoints/step-000000: ")
+	if _, err := l.LoadInitial(t.Context()); err != nil { // it goes on meanwhile
+		t.Fatal(err)
+	}
+	mine := errors.New("mine")
+	if err := l.together(t.Context(), &order{Do: doInitial}, func() (string, error) { return "", mine }); !errors.Is(err, mine) { // no fault of rank 1's
+		t.Fatal(err)
+	}
+	fails(1, "rank 1: failed to load a checkpoint, checkpoints/step-000000, 3 times in a row, and ends: ")
+	select {
+	case err := <-ended:
+		if !strings.HasPrefix(err.Error(), "failed to load a checkpoint, checkpoints/step-000000, 3 times in a row, and ends: ") || grouse.KindOf(err) == grouse.Unavailable {
+			t.Errorf("rank 1 ended with %v (%s)", err, grouse.KindOf(err))
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("rank 1 goes on")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = l.Load(ctx, rec)
+	if grouse.KindOf(err) != grouse.Unavailable || !strings.HasPrefix(err.Error(), "1 of 2 ranks are there, missing: 1; their last meeting ended: rank 1: failed to load a checkpoint") || !strings.Contains(grouse.FixOf(err), "grouse worker --train r") {
+		t.Errorf("%v; %s", err, grouse.FixOf(err))
 	}
 }
 

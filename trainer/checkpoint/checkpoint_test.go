@@ -53,6 +53,41 @@ func save(t *testing.T, root string, step int64) *checkpoint.Saved {
 	return s
 }
 
+// Who says which moments there are is asked for them once; who says it wrong is told.
+func TestMomentsAreAskedForOnce(t *testing.T) {
+	shapes := func(names ...string) func(func(string, []int) error) error {
+		return func(yield func(string, []int) error) error {
+			for _, n := range names {
+				if err := yield(n, []int{2, 2}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	asked := 0
+	c := content(1)
+	moments := c.Moments
+	c.Moments = func(yield func(string, []int, []float32) error) error { asked++; return moments(yield) }
+	for _, say := range []func(func(string, []int) error) error{nil, shapes("m.b.weight")} {
+		asked, c.MomentShapes = 0, say
+		root := t.TempDir()
+		saved, err := checkpoint.Save(root, "c", c)
+		if want := save(t, t.TempDir(), 1); err != nil || saved.ManifestSHA256 != want.ManifestSHA256 {
+			t.Errorf("another checkpoint, or %v", err)
+		}
+		if want := map[bool]int{true: 2, false: 1}[say == nil]; asked != want {
+			t.Errorf("asked %d times for the moments, want %d", asked, want)
+		}
+	}
+	for _, names := range [][]string{{"m.a.weight"}, {"m.b.weight", "v.b.weight"}} {
+		c.MomentShapes = shapes(names...)
+		if _, err := checkpoint.Save(t.TempDir(), "c", c); grouse.KindOf(err) != grouse.Internal {
+			t.Errorf("%v for m.b.weight: %v", names, err)
+		}
+	}
+}
+
 func TestSaveAndOpen(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "checkpoints")
 	saved := save(t, root, 20)

@@ -16,15 +16,20 @@ import (
 )
 
 // Tensors calls yield with each tensor, row-major; data is valid during the call
-// only. It is called twice and must name the same tensors both times.
+// only. It is called twice, unless something else says which there are, and must name the
+// same tensors both times.
 type Tensors func(yield func(name string, shape []int, data []float32) error) error
 
 // Content is what a checkpoint holds.
 type Content struct {
 	State   State
 	Weights Tensors
-	Moments Tensors           // optimizer state; nil: none
-	Files   map[string][]byte // config.json, the tokenizer's files, generation_config.json
+	Moments Tensors // optimizer state; nil: none
+	// MomentShapes calls yield with the names and shapes of Moments, which is then called
+	// once. Nil: Moments says it.
+	MomentShapes func(yield func(name string, shape []int) error) error
+
+	Files map[string][]byte // config.json, the tokenizer's files, generation_config.json
 
 	RecipeSHA256 string
 	Device       string
@@ -94,7 +99,7 @@ func writeAll(dir string, c *Content) (*Manifest, error) {
 		return nil, err
 	}
 	if c.Moments != nil {
-		if err := writeTensors(dir, []string{OptimizerName}, c.Moments, safetensors.F32, 0); err != nil {
+		if err := writeTensors(dir, []string{OptimizerName}, c.MomentShapes, c.Moments, safetensors.F32, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -156,14 +161,20 @@ func writeWeights(dir string, c *Content) error {
 	if dtype == "" {
 		dtype = safetensors.F32
 	}
-	return writeTensors(dir, nil, c.Weights, dtype, limit)
+	return writeTensors(dir, nil, nil, c.Weights, dtype, limit)
 }
 
 // writeTensors writes the tensors to the file named, or, with no name, to
-// model.safetensors or shards of at most limit bytes with their index.
-func writeTensors(dir string, name []string, tensors Tensors, dtype safetensors.DType, limit int64) (err error) {
+// model.safetensors or shards of at most limit bytes with their index. shapes says which
+// there are; nil: tensors does.
+func writeTensors(dir string, name []string, shapes func(func(string, []int) error) error, tensors Tensors, dtype safetensors.DType, limit int64) (err error) {
+	if shapes == nil {
+		shapes = func(yield func(string, []int) error) error {
+			return tensors(func(n string, shape []int, _ []float32) error { return yield(n, shape) })
+		}
+	}
 	var all []safetensors.Tensor
-	err = tensors(func(n string, shape []int, _ []float32) error {
+	err = shapes(func(n string, shape []int) error {
 		all = append(all, safetensors.Tensor{Name: n, DType: dtype, Shape: slices.Clone(shape)})
 		return nil
 	})

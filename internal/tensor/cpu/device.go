@@ -369,6 +369,20 @@ func (d *Device) GatherGrad(dx, dy tensor.Buffer, rows []int32, dim int) {
 	}
 }
 
+// BlockSquares adds the squares of each block, in order, in float64.
+func (d *Device) BlockSquares(dst []float64, b tensor.Buffer, block int) {
+	x := vec(b)
+	d.pool.split(len(dst), max(1, 1<<14/block), func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			sum := 0.0
+			for _, v := range x[i*block : min(len(x), (i+1)*block)] {
+				sum += float64(v) * float64(v) // exact: no fusing can change it
+			}
+			dst[i] = sum
+		}
+	})
+}
+
 // SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.
 func (d *Device) SumSquares(b tensor.Buffer) float64 {
 	const block = 4096

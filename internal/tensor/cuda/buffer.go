@@ -16,6 +16,7 @@ type memory struct {
 	at    driver.Ptr
 	cap   int        // elements
 	bf16  bool       // its numbers: a moment, or a weight without a float32 master
+	host  bool       // it is the host's memory (offload.go)
 	half  driver.Ptr // bfloat16 copy of a weight, 0: none
 	fresh bool       // half is up to date
 	id    uint64     // of all memories of the device
@@ -59,13 +60,20 @@ func (b *buffer) whole() *buffer {
 	return b
 }
 
-// address is where b begins.
-func (b *buffer) address() driver.Ptr {
-	size := driver.Ptr(4)
+// size of an element, bytes.
+func (b *buffer) size() int {
 	if b.bf16 {
-		size = 2
+		return 2
 	}
-	return b.at + driver.Ptr(b.from)*size
+	return 4
+}
+
+// address is where b begins on the device.
+func (b *buffer) address() driver.Ptr {
+	if b.host {
+		panic("cuda: moments in the host's memory")
+	}
+	return b.at + driver.Ptr(b.from*b.size())
 }
 
 // Cap returns the capacity in elements.
@@ -90,30 +98,30 @@ func out(b tensor.Buffer) driver.Ptr {
 	return x.address()
 }
 
-// take returns memory. If there is none it asks the garbage collector for what
-// nobody freed.
-func (d *Device) take(bytes int64) driver.Ptr {
-	p, err := d.arena.get(bytes)
+// take returns memory of an arena. If there is none it asks the garbage collector for
+// what nobody freed.
+func (d *Device) take(a *arena, bytes int64) driver.Ptr {
+	p, err := a.get(bytes)
 	for try := 0; err != nil && try < 5; try++ {
 		runtime.GC()
 		time.Sleep(time.Millisecond << try) // cleanups run on a goroutine of their own
 		d.sweep()
-		p, err = d.arena.get(bytes)
+		p, err = a.get(bytes)
 	}
 	check(err)
 	return p
 }
 
 // takeFor is take for what owner lives with.
-func takeFor[T any](d *Device, owner *T, bytes int64) (driver.Ptr, runtime.Cleanup) {
-	p := d.take(bytes)
-	return p, runtime.AddCleanup(owner, d.stale.add, p)
+func takeFor[T any](d *Device, a *arena, owner *T, bytes int64) (driver.Ptr, runtime.Cleanup) {
+	p := d.take(a, bytes)
+	return p, runtime.AddCleanup(owner, d.stale.add, taken{a, p})
 }
 
 func (d *Device) newBuffer(n, size int) *buffer {
 	d.memories++
 	m := &memory{id: d.memories, cap: n, bf16: size == 2, owned: make([]runtime.Cleanup, 1)}
-	m.at, m.owned[0] = takeFor(d, m, int64(n)*int64(size))
+	m.at, m.owned[0] = takeFor(d, d.arena, m, int64(n)*int64(size))
 	d.drv.Clear(m.at, int64(n)*int64(size))
 	return &buffer{memory: m, n: n}
 }
@@ -140,7 +148,11 @@ func (d *Device) Free(b tensor.Buffer) {
 	for _, c := range m.owned {
 		c.Stop()
 	}
-	d.arena.free(m.at)
+	if m.host {
+		d.away.arena.free(m.at)
+	} else {
+		d.arena.free(m.at)
+	}
 	if m.half != 0 {
 		d.arena.free(m.half)
 	}
@@ -150,11 +162,7 @@ func (d *Device) Free(b tensor.Buffer) {
 // Zero clears b.
 func (d *Device) Zero(b tensor.Buffer) {
 	defer d.begin()()
-	size := int64(4)
-	if b.(*buffer).bf16 {
-		size = 2
-	}
-	d.drv.Clear(out(b), size*int64(b.Len()))
+	d.drv.Clear(out(b), int64(b.(*buffer).size()*b.Len()))
 }
 
 // Read copies to the host and waits for it.
@@ -184,19 +192,30 @@ func (d *Device) ReadMatrix(dst []float32, b tensor.Buffer, out, in int) { d.Rea
 // WriteMatrix copies a matrix from the host.
 func (d *Device) WriteMatrix(b tensor.Buffer, src []float32, out, in int) { d.Write(b, src[:out*in]) }
 
-// Copy copies between buffers, either of them bfloat16 or not.
+// Copy copies between buffers, either of them bfloat16 or not, and one of them in the
+// host's memory or not.
 func (d *Device) Copy(dst, src tensor.Buffer) {
 	defer d.begin()()
-	to, from, n := dst.(*buffer), src.(*buffer), dst.Len()
+	to, from := dst.(*buffer), src.(*buffer)
+	part := func(at, data driver.Ptr, n int) {
+		switch {
+		case to.bf16 && !from.bf16:
+			d.each("cast_to_bf16", n, at, data, int64(n))
+		case !to.bf16 && from.bf16:
+			d.each("cast_from_bf16", n, at, data, int64(n))
+		default:
+			d.drv.Copy(at, data, int64(n*to.size()))
+		}
+	}
 	switch {
-	case to.bf16 && !from.bf16:
-		d.each("cast_to_bf16", n, out(dst), in(src), int64(n))
-	case !to.bf16 && from.bf16:
-		d.each("cast_from_bf16", n, out(dst), in(src), int64(n))
-	case to.bf16:
-		d.drv.Copy(out(dst), in(src), 2*int64(n))
+	case to.host:
+		data := in(src)
+		d.pass(stored, func(at []driver.Ptr, skip, n int) { part(at[0], data+driver.Ptr(skip*from.size()), n) }, to)
+	case from.host:
+		at := out(dst)
+		d.pass(fetched, func(data []driver.Ptr, skip, n int) { part(at+driver.Ptr(skip*to.size()), data[0], n) }, from)
 	default:
-		d.drv.Copy(out(dst), in(src), 4*int64(n))
+		part(out(dst), in(src), dst.Len())
 	}
 }
 
@@ -210,14 +229,20 @@ func (d *Device) Use(b tensor.Buffer, f func(p driver.Ptr)) {
 	f(out(b))
 }
 
+// taken is a piece of an arena.
+type taken struct {
+	from *arena
+	at   driver.Ptr
+}
+
 // staleMemory collects what the garbage collector found, from a goroutine of its
 // own; it is freed when an operation begins.
 type staleMemory struct {
 	mu   sync.Mutex
-	list []driver.Ptr
+	list []taken
 }
 
-func (s *staleMemory) add(p driver.Ptr) {
+func (s *staleMemory) add(p taken) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = append(s.list, p)
@@ -228,7 +253,7 @@ func (d *Device) sweep() {
 	d.stale.mu.Lock()
 	defer d.stale.mu.Unlock()
 	for _, p := range d.stale.list {
-		d.arena.free(p)
+		p.from.free(p.at)
 	}
 	d.stale.list = d.stale.list[:0]
 }

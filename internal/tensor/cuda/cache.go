@@ -44,9 +44,9 @@ func (d *Device) NewCache(shape tensor.AttentionShape, layers, blocks int) tenso
 		c.size = 4
 	}
 	n := int64(layers) * int64(blocks)
-	c.keys, _ = takeFor(d, c, n*c.keyBlock())
+	c.keys, _ = takeFor(d, d.arena, c, n*c.keyBlock())
 	if shape.ValueDim > 0 && !shape.ValuesInKeys {
-		c.values, _ = takeFor(d, c, n*c.valueBlock())
+		c.values, _ = takeFor(d, d.arena, c, n*c.valueBlock())
 	}
 	return c
 }

@@ -15,9 +15,22 @@ type Options struct {
 	Float32    bool  // products and caches in float32
 	SlabBytes  int64 // memory is taken from the driver in pieces of this size; 0: 256 MiB; 1: a piece for each buffer
 	ChunkBytes int64 // of logits, or of an indexer's scores, that exist at a time; 0: 256 MiB
+
+	// Moments in the host's memory pass through four pieces of the device's of this size; 0: 16 MiB.
+	OffloadBytes int64
 }
 
-const defaultChunk = 256 << 20
+const (
+	defaultChunk   = 256 << 20
+	defaultOffload = 16 << 20
+)
+
+func (o *Options) offloadBytes() int64 {
+	if o.OffloadBytes == 0 {
+		return defaultOffload
+	}
+	return o.OffloadBytes
+}
 
 // Device computes on a GPU. One operation runs at a time.
 type Device struct {
@@ -28,6 +41,7 @@ type Device struct {
 	tmp   scratch
 	ropes map[weak.Pointer[tensor.RopeTable]]*ropeTable
 	stale staleMemory
+	away  offload
 
 	memories uint64 // made so far
 	rounded  [2]operand
@@ -35,8 +49,9 @@ type Device struct {
 }
 
 var (
-	_ tensor.Drawer  = (*Device)(nil)
-	_ tensor.Rounder = (*Device)(nil)
+	_ tensor.Drawer    = (*Device)(nil)
+	_ tensor.Rounder   = (*Device)(nil)
+	_ tensor.Offloader = (*Device)(nil)
 )
 
 // New returns the device of a driver.
@@ -47,8 +62,10 @@ func New(drv driver.Driver, opts Options) *Device {
 	if opts.ChunkBytes == 0 {
 		opts.ChunkBytes = defaultChunk
 	}
+	opts.OffloadBytes = opts.offloadBytes()
 	d := &Device{drv: drv, opts: opts, ropes: map[weak.Pointer[tensor.RopeTable]]*ropeTable{}}
 	d.arena = newArena(opts.SlabBytes, drv.Alloc, func(p driver.Ptr) { check(drv.Sync()); drv.Free(p) })
+	d.away.arena = newArena(opts.SlabBytes, drv.AllocHost, drv.FreeHost)
 	return d
 }
 

@@ -46,7 +46,8 @@
 // Buffers come from slabs (arena); an operation's temporaries from a second area
 // that begins anew with each operation: the stream keeps them apart. Buffers that
 // nobody frees come back when the garbage collector finds them, at the latest when
-// memory runs out. NewPlan says what a run will need before it starts.
+// memory runs out. Moments may lie in the host's memory and pass through the device in
+// every update (offload.go). NewPlan says what a run will need before it starts.
 //
 // Not there yet: grouped products in one call, decoding recorded as a graph (lists
 // are uploaded in each operation), split reductions for decoding long contexts.

@@ -33,28 +33,48 @@ func (d *Device) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer, add bool) {
 // AdamW updates p, m and v, and p's bfloat16 copy if it has one.
 func (d *Device) AdamW(p, grad, m, v tensor.Buffer, s tensor.AdamWStep) {
 	defer d.begin()()
-	n, w, kernel := p.Len(), p.(*buffer), "adamw"
+	w, kernel := p.(*buffer), "adamw"
 	if m.(*buffer).bf16 {
 		kernel = "adamw_bf16"
 	}
-	had := w.half != 0 && (w.fresh || n == w.cap) // of a view: the copy of the rest is up to date
+	had := w.half != 0 && (w.fresh || p.Len() == w.cap) // of a view: the copy of the rest is up to date
 	at, half := out(p), w.half
 	if half != 0 {
 		half += driver.Ptr(2 * w.from)
 	}
-	d.each(kernel, n, at, half, in(grad), out(m), out(v), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps)
+	d.withMoments(m, v, func(m, v driver.Ptr, from, n int) {
+		skip, copied := driver.Ptr(from), half
+		if half != 0 {
+			copied += 2 * skip
+		}
+		d.each(kernel, n, at+4*skip, copied, in(grad)+4*skip, m, v, int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps)
+	})
 	w.fresh = had
 }
 
 // AdamWRounded updates p, which is bfloat16, and m and v.
 func (d *Device) AdamWRounded(p, grad, m, v tensor.Buffer, s tensor.AdamWStep, noise tensor.Noise) {
 	defer d.begin()()
-	n := p.Len()
 	if !p.(*buffer).bf16 {
 		panic("cuda: AdamWRounded of float32 weights")
 	}
-	d.each("adamw_rounded", (n+3)/4, out(p), in(grad), out(m), out(v), truth(m.(*buffer).bf16), int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps,
-		int32(noise.Key[0]), int32(noise.Key[1]), int32(noise.Param), noise.Update, noise.First)
+	at, short := out(p), truth(m.(*buffer).bf16)
+	d.withMoments(m, v, func(m, v driver.Ptr, from, n int) {
+		skip := driver.Ptr(from)
+		d.each("adamw_rounded", (n+3)/4, at+2*skip, in(grad)+4*skip, m, v, short, int64(n), s.Scale, s.Beta1, s.OneSubBeta1, s.Beta2, s.OneSubBeta2, s.Shrink, s.Rate, s.InvRootBias2, s.Eps,
+			int32(noise.Key[0]), int32(noise.Key[1]), int32(noise.Param), noise.Update, noise.First+int64(from))
+	})
+}
+
+// BlockSquares adds the squares of each block on the device, in order, in float64.
+func (d *Device) BlockSquares(dst []float64, b tensor.Buffer, block int) {
+	defer d.begin()()
+	if len(dst) == 0 {
+		return
+	}
+	p := d.doubles(len(dst))
+	d.each("block_squares", len(dst), p, in(b), int64(b.Len()), i32(block))
+	check(d.drv.Download(bytes(dst), p))
 }
 
 // SumSquares adds the squares in blocks of 4096, the blocks in float64 in order.

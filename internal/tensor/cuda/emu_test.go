@@ -23,7 +23,7 @@ const bf16Tolerance = 2e-2
 func TestDevice(t *testing.T) {
 	for _, order := range []emu.Order{emu.Forward, emu.Reverse, emu.Scattered} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order}), cuda.Options{Float32: true, SlabBytes: slabBytes}), float32Tolerance)
+			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order}), cuda.Options{Float32: true, SlabBytes: slabBytes, OffloadBytes: 4096}), float32Tolerance)
 		})
 	}
 }
@@ -33,7 +33,7 @@ func TestDevice(t *testing.T) {
 func TestDeviceBF16(t *testing.T) {
 	for _, order := range []emu.Order{emu.Forward, emu.Reverse, emu.Scattered} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order, Threads: 2}), cuda.Options{ChunkBytes: 20000, SlabBytes: slabBytes}), bf16Tolerance)
+			tensortest.Run(t, cuda.New(emu.New(emu.Options{Order: order, Threads: 2}), cuda.Options{ChunkBytes: 20000, SlabBytes: slabBytes, OffloadBytes: 4096}), bf16Tolerance)
 		})
 	}
 }

@@ -33,7 +33,7 @@ func (d *Device) operand(x tensor.Buffer, rows, cols int) driver.Matrix {
 			d.arena.free(o.at)
 		}
 		*o = operand{}
-		o.at, o.room = d.take(2*int64(n)), n
+		o.at, o.room = d.take(d.arena, 2*int64(n)), n
 	}
 	o.id, o.wrote, o.n = b.id, b.wrote, n
 	return d.round(o.at, b.at, rows, cols)
@@ -67,7 +67,7 @@ func (d *Device) weight(w tensor.Buffer, cols int) driver.Matrix {
 		return driver.Matrix{Data: b.at, Stride: cols}
 	}
 	if b.half == 0 {
-		p, cleanup := takeFor(d, b.memory, 2*int64(b.cap))
+		p, cleanup := takeFor(d, d.arena, b.memory, 2*int64(b.cap))
 		b.half, b.fresh, b.owned = p, false, append(b.owned, cleanup)
 	}
 	if !b.fresh {

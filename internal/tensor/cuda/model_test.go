@@ -28,8 +28,10 @@ func open(t *testing.T, dev tensor.Device, family string) *model.Model {
 	return m
 }
 
+const offloadBytes = 4096
+
 func emulated(f32 bool) *cuda.Device {
-	return cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{Float32: f32, SlabBytes: slabBytes})
+	return cuda.New(emu.New(emu.Options{Order: emu.Scattered, Threads: 2}), cuda.Options{Float32: f32, SlabBytes: slabBytes, OffloadBytes: offloadBytes})
 }
 
 // closeTo demands that the distance of two vectors is at most tolerance times the
@@ -236,9 +238,9 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		latent = `{"architectures":["DeepseekV3ForCausalLM"],"model_type":"deepseek_v3","vocab_size":300,"hidden_size":64,"intermediate_size":160,"num_hidden_layers":4,"num_attention_heads":4,"q_lora_rank":48,"kv_lora_rank":32,"qk_nope_head_dim":16,"qk_rope_head_dim":8,"v_head_dim":16,"first_k_dense_replace":1,"n_routed_experts":4,"num_experts_per_tok":2,"n_group":1,"topk_group":1,"n_shared_experts":1,"moe_intermediate_size":48,"max_position_embeddings":256,"rms_norm_eps":1e-6,"hidden_act":"silu","rope_theta":10000}`
 	)
 	for _, c := range []struct {
-		config                 string
-		recompute, half, short bool
-	}{{dense, false, false, false}, {dense, true, true, false}, {dense, true, true, true}, {latent, false, false, false}, {latent, true, true, false}} {
+		config                          string
+		recompute, half, short, offload bool
+	}{{config: dense}, {dense, true, true, false, false}, {dense, true, true, true, false}, {config: dense, offload: true}, {dense, true, true, true, true}, {config: latent}, {latent, true, true, false, false}} {
 		dev := emulated(!c.half)
 		cfg, err := model.ParseConfig([]byte(c.config))
 		if err != nil {
@@ -251,6 +253,7 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		m.Init(rng.NewKey(rng.Init, "", 1))
 		s := stage()
 		s.Trainer.Recompute, s.Trainer.BF16Moments, s.Trainer.BF16Weights, s.Trainer.MicroBatchTokens = c.recompute, c.half, c.short, 1<<20
+		s.Trainer.OffloadMoments = c.offload
 		s.Algorithm.MiniBatches = 1
 		tr, err := trainer.New(m, s)
 		if err != nil {
@@ -281,7 +284,7 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 		}
 		shape := cuda.Shape{Params: sizes.Parameters, Matrices: sizes.Matrices, Tied: cfg.TieEmbeddings, Layers: 4, Dim: 64, Vocab: 300, Hidden: 160, HeadNorms: sizes.HeadNorms,
 			Attention: sizes.Attention, Latent: sizes.Latent, ExpertLayers: sizes.ExpertLayers, Experts: cfg.Experts, PerToken: cfg.ExpertsPerToken, ExpertHidden: cfg.ExpertSize, SharedHidden: cfg.ExpertSize * cfg.SharedExperts}
-		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, BF16Weights: c.short, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half}})
+		plan := cuda.NewPlan(shape, cuda.Use{Train: true, Reference: true, Recompute: c.recompute, BF16Moments: c.half, BF16Weights: c.short, OffloadMoments: c.offload, MicroBatchTokens: prompts * (1 + 2*(length-1)), Options: cuda.Options{Float32: !c.half, OffloadBytes: offloadBytes}})
 		planned := int64(0)
 		for _, p := range plan {
 			if p.Name != "logits and operands" { // temporaries, for the most part
@@ -289,7 +292,7 @@ func TestPlanAgreesWithWhatIsUsed(t *testing.T) {
 			}
 		}
 		ratio := float64(planned) / float64(dev.HighWater())
-		name := fmt.Sprintf("%s, recompute %v, bfloat16 %v, without masters %v", cfg.ModelType, c.recompute, c.half, c.short)
+		name := fmt.Sprintf("%s, recompute %v, bfloat16 %v, without masters %v, offloaded %v", cfg.ModelType, c.recompute, c.half, c.short, c.offload)
 		t.Logf("%s: planned %d bytes, used %d: %.2f", name, planned, dev.HighWater(), ratio)
 		if ratio < 0.85 || ratio > 1.2 {
 			t.Errorf("%s: planned %d bytes, used %d", name, planned, dev.HighWater())

@@ -36,6 +36,7 @@ type Use struct {
 	Copies           int   // further sets that samplers use, of versions that training has left behind
 	Ranks            int   // GPUs that share the moments; 0: one
 	BF16Moments      bool
+	OffloadMoments   bool // to the host's memory
 	BF16Weights      bool // matrices in bfloat16 alone, without float32 masters
 	Recompute        bool
 	MicroBatchTokens int
@@ -117,21 +118,17 @@ func NewPlan(s Shape, u Use) Plan {
 		}
 	}
 	if u.Train {
-		trained := u.Trained
-		if trained == 0 {
-			trained = s.Params
-		}
-		gradients := 4 * trained
+		gradients := 4 * trained(&s, &u)
 		if s.Tied {
 			gradients += 4 * int64(s.Vocab) * int64(s.Dim)
 		}
 		add("gradients", gradients)
-		moments := 8 * trained
-		if u.BF16Moments {
-			moments /= 2
+		if u.OffloadMoments {
+			add("passage of moments", 4*u.Options.offloadBytes())
+		} else {
+			ranks := int64(max(1, u.Ranks))
+			add("moments", (moments(&s, &u)+ranks-1)/ranks)
 		}
-		ranks := int64(max(1, u.Ranks))
-		add("moments", (moments+ranks-1)/ranks)
 	}
 	if u.Reference {
 		add("reference", weights)
@@ -159,6 +156,31 @@ func NewPlan(s Shape, u Use) Plan {
 	}
 	add("KV cache", int64(u.KVTokens)*int64(s.Layers)*s.position()*size)
 	return p
+}
+
+// trained is how many weights have gradients and moments.
+func trained(s *Shape, u *Use) int64 {
+	if u.Trained == 0 {
+		return s.Params
+	}
+	return u.Trained
+}
+
+// moments is what all ranks' moments take.
+func moments(s *Shape, u *Use) int64 {
+	if u.BF16Moments {
+		return 4 * trained(s, u)
+	}
+	return 8 * trained(s, u)
+}
+
+// HostBytes is what a run needs of the machine's memory for what does not stay on its
+// devices: the moments of all ranks, if they are offloaded.
+func HostBytes(s Shape, u Use) int64 {
+	if !u.Train || !u.OffloadMoments {
+		return 0
+	}
+	return moments(&s, &u)
 }
 
 // position is how many numbers an engine keeps of a token in a layer.
@@ -232,6 +254,7 @@ func changes(s Shape, u Use, bytes int64) (list []change, fits bool) {
 		list = append(list, change{fmt.Sprintf("%s: %d", key, n), func(u *Use) { set(u, n) }})
 	}
 	try(u.Train && !u.BF16Moments, "trainer.bf16_moments: true", func(u *Use) { u.BF16Moments = true })
+	try(u.Train && !u.OffloadMoments, "trainer.offload_moments: true", func(u *Use) { u.OffloadMoments = true })
 	try(u.Train && !u.Recompute, "trainer.recompute: true", func(u *Use) { u.Recompute = true })
 	halve("trainer.micro_batch_tokens", u.MicroBatchTokens, 512, func(u *Use, n int) { u.MicroBatchTokens = n })
 	halve("rollout.max_kv_tokens", u.KVTokens, 1<<14, func(u *Use, n int) { u.KVTokens = n })
@@ -269,9 +292,13 @@ func Fit(s Shape, u Use, bytes int64) error {
 		texts = append(texts, c.text)
 		c.apply(&u)
 	}
+	host := ""
+	if n := HostBytes(s, u); n > 0 {
+		host = fmt.Sprintf(" (moments of %.1f GiB in the host's memory)", float64(n)/gib)
+	}
 	switch {
 	case fits:
-		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s", plan.Explain(bytes), strings.Join(texts, ", "))
+		return fmt.Errorf("the GPU's memory is too small: %s; it would fit with %s%s", plan.Explain(bytes), strings.Join(texts, ", "), host)
 	case len(list) > 0:
 		return fmt.Errorf("the GPU's memory is too small: %s; even with %s it needs %.1f GiB: take a smaller model or a larger GPU", plan.Explain(bytes), strings.Join(texts, ", "), float64(NewPlan(s, u).Total())/gib)
 	}

@@ -56,6 +56,14 @@ func TestPlanCountsBytes(t *testing.T) {
 			t.Errorf("without masters: %s: %d bytes, want %d", name, got, want)
 		}
 	}
+	away := Use{Train: true, OffloadMoments: true, BF16Moments: true, Ranks: 4, MicroBatchTokens: 4096}
+	p = NewPlan(qwen06, away)
+	if got := [2]int64{part(p, "moments"), part(p, "passage of moments")}; got != [2]int64{0, 64 << 20} || HostBytes(qwen06, away) != 4*n {
+		t.Errorf("offloaded: %v on the device, %d on the host, which has all ranks' %d", got, HostBytes(qwen06, away), 4*n)
+	}
+	if away.BF16Moments = false; HostBytes(qwen06, away) != 8*n || HostBytes(qwen06, u) != 0 || HostBytes(qwen06, Use{OffloadMoments: true}) != 0 {
+		t.Errorf("the host has %d, %d and %d", HostBytes(qwen06, away), HostBytes(qwen06, u), HostBytes(qwen06, Use{OffloadMoments: true}))
+	}
 	latent := qwen06
 	latent.Caches, latent.Derived = []tensor.AttentionShape{{Heads: 16, KVHeads: 1, KeyDim: 576, ValueDim: 512, ValuesInKeys: true}, {Heads: 4, KVHeads: 1, KeyDim: 128}}, 5000
 	for f32, want := range map[bool][2]int64{false: {1 << 10 * 28 * 704 * 2, 6 * 5000}, true: {1 << 10 * 28 * 704 * 4, 4 * 5000}} {
@@ -89,8 +97,8 @@ func TestPlanSaysWhatItNeeds(t *testing.T) {
 	}{
 		{total - 1, "would fit with trainer.bf16_moments: true"},
 		{total * 3 / 4, "would fit with trainer.bf16_moments: true, trainer.recompute: true"},
-		{total * 45 / 100, "would fit with trainer.recompute: true, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true"},
-		{1 << 30, "even with trainer.bf16_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true it needs"},
+		{total * 45 / 100, "would fit with trainer.offload_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 32768 (moments of 4.4 GiB in the host's memory)"},
+		{1 << 30, "even with trainer.bf16_moments: true, trainer.offload_moments: true, trainer.recompute: true, trainer.micro_batch_tokens: 512, rollout.max_kv_tokens: 16384, trainer.bf16_weights: true it needs"},
 	} {
 		if err := Fit(qwen06, u, c.bytes); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d of %d bytes: %v, want %q", c.bytes, total, err, c.want)

@@ -141,7 +141,7 @@ func (d *Device) Rope(x tensor.Buffer, t *tensor.RopeTable, pos []int32, rows, h
 			d.arena.free(c.cos)
 			d.arena.free(c.sin)
 		}
-		c.n, c.cos, c.sin = len(t.Cos), d.take(4*int64(len(t.Cos))), d.take(4*int64(len(t.Sin)))
+		c.n, c.cos, c.sin = len(t.Cos), d.take(d.arena, 4*int64(len(t.Cos))), d.take(d.arena, 4*int64(len(t.Sin)))
 		d.drv.Upload(c.cos, bytes(t.Cos))
 		d.drv.Upload(c.sin, bytes(t.Sin))
 	}

@@ -41,7 +41,7 @@ func (s *selection) Row(i int) []int32 {
 // newSelection makes room for n positions; the garbage collector frees it.
 func (d *Device) newSelection(n int, offsets, counts []int32) *selection {
 	s := &selection{d: d, n: n, offsets: offsets, counts: counts}
-	s.list, _ = takeFor(d, s, 4*int64(n))
+	s.list, _ = takeFor(d, d.arena, s, 4*int64(n))
 	return s
 }
 

@@ -52,10 +52,10 @@ func realGPU(t *testing.T) *gpu.Device {
 func TestTheSuiteOnTheGPU(t *testing.T) {
 	onGPU(t)
 	t.Run("float32", func(t *testing.T) {
-		tensortest.Run(t, cuda.New(realGPU(t), cuda.Options{Float32: true}), 1e-5)
+		tensortest.Run(t, cuda.New(realGPU(t), cuda.Options{Float32: true, OffloadBytes: 4096}), 1e-5)
 	})
 	t.Run("bf16", func(t *testing.T) {
-		tensortest.Run(t, cuda.New(realGPU(t), cuda.Options{ChunkBytes: 20000}), 2e-2)
+		tensortest.Run(t, cuda.New(realGPU(t), cuda.Options{ChunkBytes: 20000, OffloadBytes: 4096}), 2e-2)
 	})
 }
 

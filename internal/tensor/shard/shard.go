@@ -87,7 +87,7 @@ func (p *Plan) Owner(param, i int) (rank int) { return (p.starts[param] + i) / p
 const Block = Align
 
 // BlockSums are the sums of squares of a stretch's blocks, to be gathered from all
-// ranks for Norm. row is a rank's stretch [Length], its padding zero.
+// ranks for Norm: the plain twin of tensor.Device.BlockSquares. row is a rank's stretch [Length], its padding zero.
 func BlockSums(row []float32) []float64 {
 	out := make([]float64, (len(row)+Block-1)/Block)
 	for b := range out {

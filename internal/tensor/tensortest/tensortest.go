@@ -32,6 +32,11 @@ func Run(t *testing.T, dev tensor.Device, tolerance float64) {
 			}
 		})
 	}
+	if o, ok := dev.(tensor.Offloader); ok {
+		for _, bf16 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("Offloaded/bf16=%v", bf16), func(t *testing.T) { offloaded(t, o, bf16) })
+		}
+	}
 }
 
 // Ramp returns n numbers in [-1, 1) that look random, the same for a seed.

@@ -12,7 +12,7 @@ import (
 
 func wholes() []*whole {
 	all := []*whole{
-		{"Memory", memory}, {"Linears", linears}, {"LinearsGrad", linearsGrad}, {"SetGradients", setGradients}, {"Select", selects}, {"SumSquares", squares}, {"Logits", logits}, {"LogitsThatAreNotFinite", notFinite},
+		{"Memory", memory}, {"Linears", linears}, {"LinearsGrad", linearsGrad}, {"SetGradients", setGradients}, {"Select", selects}, {"SumSquares", squares}, {"BlockSquares", blockSquares}, {"Logits", logits}, {"LogitsThatAreNotFinite", notFinite},
 		{"Cache", caches}, {"CacheOfKeysWithValues", valuesInKeys}, {"CacheSelect", cacheSelect},
 	}
 	for _, half := range []bool{false, true} {
@@ -193,6 +193,76 @@ func squares(_ *testing.T, d device) [][]float32 {
 		out = append(out, float32(d.SumSquares(upload(d, Ramp(n, uint32(n))))))
 	}
 	return [][]float32{out}
+}
+
+// blockSquares: the same bits on every device, also of a view.
+func blockSquares(t *testing.T, d device) [][]float32 {
+	for _, n := range []int{1, 127, 128, 129, 5000} {
+		x := Ramp(n+256, uint32(n))
+		got := make([]float64, (n+127)/128)
+		d.BlockSquares(got, d.View(upload(d, x), 256, n), 128)
+		for i, g := range got {
+			want := 0.0
+			for _, v := range x[256+128*i : 256+min(n, 128*(i+1))] {
+				want += float64(v) * float64(v)
+			}
+			if math.Float64bits(g) != math.Float64bits(want) {
+				t.Fatalf("block %d of %d elements: %v, want %v", i, n, g, want)
+			}
+		}
+	}
+	return nil
+}
+
+// offloaded does updates with moments in the host's memory, two weights of different sizes
+// in turn, one of them twice running, and a part of one: weights and moments are those of
+// moments on the device, bit for bit.
+func offloaded(t *testing.T, d tensor.Offloader, bf16 bool) {
+	type weight struct{ p, g, m, v buf }
+	there := func(n int) buf { return d.NewOffloaded(n, bf16) }
+	here := func(n int) buf {
+		if bf16 {
+			return d.NewBF16(n)
+		}
+		return d.New(n)
+	}
+	wide := func(b buf) []float32 {
+		x := d.New(b.Len())
+		d.Copy(x, b)
+		return download(d, x)
+	}
+	const large, small, from = 5003, 130, 256
+	var ends [2][][]float32
+	for i, moment := range []func(n int) buf{here, there} {
+		var all []weight
+		for _, n := range []int{large, small} {
+			w := weight{upload(d, Ramp(n, 1)), upload(d, Ramp(n, 2)), moment(n), moment(n)}
+			if slices.Max(wide(w.m)) != 0 || slices.Min(wide(w.m)) != 0 {
+				t.Fatal("new moments are not zero")
+			}
+			d.Copy(w.m, upload(d, Ramp(n, 3)))
+			all = append(all, w)
+		}
+		for u, k := range []int{0, 1, 0, 0, 1, 1} {
+			w := all[k]
+			d.AdamW(w.p, w.g, w.m, w.v, tensor.AdamWStep{Scale: 0.5, Beta1: 0.9, OneSubBeta1: 0.1, Beta2: 0.99, OneSubBeta2: 0.01, Shrink: 0.999, Rate: 0.05, InvRootBias2: 3.1 / float32(u+1), Eps: 1e-6})
+		}
+		w, part := all[0], func(b buf) buf { return d.View(b, from, large-from) }
+		d.AdamW(part(w.p), part(w.g), part(w.m), part(w.v), tensor.AdamWStep{Scale: 1, Beta1: 0.9, OneSubBeta1: 0.1, Beta2: 0.99, OneSubBeta2: 0.01, Shrink: 1, Rate: 0.05, InvRootBias2: 1, Eps: 1e-6})
+		d.Copy(all[1].v, upload(d, Ramp(small, 4)))
+		for _, w := range all {
+			ends[i] = append(ends[i], download(d, w.p), wide(w.m), wide(w.v))
+			d.Free(w.m)
+			d.Free(w.v)
+		}
+	}
+	for i, want := range ends[0] {
+		for j, x := range want {
+			if math.Float32bits(ends[1][i][j]) != math.Float32bits(x) {
+				t.Fatalf("result %d, element %d: %v with offloaded moments, %v without", i, j, ends[1][i][j], x)
+			}
+		}
+	}
 }
 
 // adamW does three updates of a matrix that a product is taken with in between.

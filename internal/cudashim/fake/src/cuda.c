@@ -193,6 +193,15 @@ int cuEventCreate(struct event **e, unsigned flags) { CONTEXT("cuEventCreate"); 
 int cuEventDestroy_v2(struct event *e) { free(e); return OK; }
 int cuEventRecord(struct event *e, struct fake_stream *s) { CONTEXT("cuEventRecord"); e->s = s; e->at = s->todo.n; return OK; }
 int cuEventSynchronize(struct event *e) { CONTEXT("cuEventSynchronize"); NOT_CAPTURED(e->s); return e->s ? run_until(e->s, e->at) : OK; }
+struct wait { struct fake_stream *s; long at; };
+static int wait_for(void *a) { struct wait *w = a; return w->s ? run_until(w->s, w->at) : OK; }
+int cuStreamWaitEvent(struct fake_stream *s, struct event *e, unsigned flags) { // for what e was recorded after by now
+  CONTEXT("cuStreamWaitEvent");
+  NOT_CAPTURED(s);
+  fake_log("wait");
+  struct wait w = {e->s, e->at};
+  return fake_enqueue(s, wait_for, &w, sizeof w);
+}
 int cuEventElapsedTime(float *ms, struct event *a, struct event *b) { CONTEXT("cuEventElapsedTime"); *ms = 0.5f; return OK; }
 
 int cuMemAlloc_v2(ptr *p, size_t n) {

@@ -25,9 +25,22 @@ type Driver interface {
 	MatMul(m MatMul)
 	Sync() error
 
+	// AllocHost returns the address of host memory that the device copies from and to by
+	// itself, aligned to 256 bytes and not cleared. Only Fetch and Store take it.
+	AllocHost(bytes int64) (Ptr, error)
+	FreeHost(p Ptr) // when all Stores are done
+	// Fetch copies from memory of AllocHost to the device, in order with the other calls.
+	Fetch(dst, src Ptr, bytes int64)
+	// Store copies from the device to memory of AllocHost, after the calls before it and
+	// beside those that follow: src must stay as it is, and dst unread, until Settle. Stores
+	// are done in order.
+	Store(dst, src Ptr, bytes int64)
+	// Settle lets the calls that follow wait for all Stores but the last so many.
+	Settle(pending int)
+
 	// Capture records what f asks for instead of doing it; the graph repeats it
-	// with the same addresses and arguments. Alloc, Upload and Download are not
-	// allowed in f.
+	// with the same addresses and arguments. What allocates, frees or
+	// copies from and to the host is not allowed in f.
 	Capture(f func()) (Graph, error)
 
 	Close() error

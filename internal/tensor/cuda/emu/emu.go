@@ -57,6 +57,8 @@ type Emu struct {
 	bases  []driver.Ptr // of allocations, ascending
 	sizes  map[driver.Ptr]int64
 	used   int64
+	hosts  map[driver.Ptr]int64 // memory of AllocHost
+	stores []func()             // that no Settle has waited for: they are not done yet
 	err    error
 	record *graph // not nil: within Capture
 }
@@ -68,7 +70,7 @@ func New(opts Options) *Emu {
 	if opts.Bytes == 0 {
 		opts.Bytes = 4 << 30
 	}
-	return &Emu{opts: opts, sizes: map[driver.Ptr]int64{}}
+	return &Emu{opts: opts, sizes: map[driver.Ptr]int64{}, hosts: map[driver.Ptr]int64{}}
 }
 
 // Name is "emu".
@@ -181,6 +183,79 @@ func (e *Emu) Download(dst []byte, src driver.Ptr) error {
 		C.emu_download(unsafe.Pointer(&dst[0]), C.uint64_t(src), C.size_t(len(dst)))
 	}
 	return e.err
+}
+
+// AllocHost returns memory filled with NaNs.
+func (e *Emu) AllocHost(bytes int64) (driver.Ptr, error) {
+	if e.record != nil {
+		e.fail("AllocHost within Capture")
+	}
+	if e.err != nil {
+		return 0, e.err
+	}
+	p := driver.Ptr(C.emu_alloc(C.size_t(bytes)))
+	if bytes <= 0 || p == 0 {
+		return 0, fmt.Errorf("emu: %d bytes of host memory", bytes)
+	}
+	e.hosts[p] = bytes
+	return p, nil
+}
+
+// FreeHost gives memory of AllocHost back.
+func (e *Emu) FreeHost(p driver.Ptr) {
+	e.Settle(0)
+	if _, ok := e.hosts[p]; !ok {
+		e.fail("FreeHost of %#x, which was not allocated", p)
+		return
+	}
+	delete(e.hosts, p)
+	C.emu_free(C.uint64_t(p))
+}
+
+// onHost checks that n bytes at p lie in memory of AllocHost.
+func (e *Emu) onHost(what string, p driver.Ptr, n int64) bool {
+	for base, size := range e.hosts {
+		if p >= base && n >= 0 && p+driver.Ptr(n) <= base+driver.Ptr(size) {
+			return true
+		}
+	}
+	e.fail("%s: %d bytes at %#x are not in host memory of the device's", what, n, p)
+	return false
+}
+
+// Fetch copies from memory of AllocHost.
+func (e *Emu) Fetch(dst, src driver.Ptr, bytes int64) {
+	if e.record != nil {
+		e.fail("Fetch within Capture")
+	}
+	if e.err == nil && e.within("Fetch to", dst, bytes) && e.onHost("Fetch", src, bytes) {
+		C.emu_copy(C.uint64_t(dst), C.uint64_t(src), C.size_t(bytes))
+	}
+}
+
+// Store copies to memory of AllocHost as late as it may: whoever does not Settle finds
+// what was there before, or what came after.
+func (e *Emu) Store(dst, src driver.Ptr, bytes int64) {
+	if e.record != nil {
+		e.fail("Store within Capture")
+	}
+	if e.err == nil && e.onHost("Store", dst, bytes) && e.within("Store from", src, bytes) {
+		e.stores = append(e.stores, func() {
+			if e.onHost("Store", dst, bytes) && e.within("Store from", src, bytes) {
+				C.emu_copy(C.uint64_t(dst), C.uint64_t(src), C.size_t(bytes))
+			}
+		})
+	}
+}
+
+// Settle does all Stores but the last so many.
+func (e *Emu) Settle(pending int) {
+	if e.record != nil {
+		e.fail("Settle within Capture")
+	}
+	for ; len(e.stores) > pending; e.stores = e.stores[1:] {
+		e.stores[0]()
+	}
 }
 
 // Launch runs a kernel.
@@ -307,7 +382,10 @@ func (e *Emu) Close() error {
 	for _, p := range e.bases {
 		C.emu_free(C.uint64_t(p))
 	}
-	e.bases, e.sizes, e.used = nil, map[driver.Ptr]int64{}, 0
+	for p := range e.hosts {
+		C.emu_free(C.uint64_t(p))
+	}
+	e.bases, e.sizes, e.used, e.hosts, e.stores = nil, map[driver.Ptr]int64{}, 0, map[driver.Ptr]int64{}, nil
 	return e.err
 }
 

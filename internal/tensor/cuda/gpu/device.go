@@ -41,7 +41,9 @@ type Device struct {
 	kernels   map[string]*kernel
 	source    string // where the kernels came from
 	ring      *ring
+	back      back
 	sizes     map[driver.Ptr]int64
+	pinned    map[driver.Ptr]int64
 	products  products
 	err       error
 	recent    []string // what was asked for since the last call that waited
@@ -122,7 +124,7 @@ func Open(index int, opts Options) (*Device, error) {
 		return nil, err
 	}
 	opts.Sync = opts.Sync || os.Getenv("GROUSE_CUDA_SYNC") == "1"
-	d := &Device{info: info, opts: opts, calls: make(chan func(), 4096), gone: make(chan struct{}), sizes: map[driver.Ptr]int64{}}
+	d := &Device{info: info, opts: opts, calls: make(chan func(), 4096), gone: make(chan struct{}), sizes: map[driver.Ptr]int64{}, pinned: map[driver.Ptr]int64{}}
 	go d.thread()
 	d.wait(func() { err = d.open() })
 	if err != nil {
@@ -227,6 +229,9 @@ func (d *Device) open() error {
 	if d.ring, err = newRing(d.stream, ringBytes); err != nil {
 		return fmt.Errorf("pinned memory: %w", err)
 	}
+	if err := d.back.open(); err != nil {
+		return err
+	}
 	return d.products.open()
 }
 
@@ -285,10 +290,14 @@ func (d *Device) Close() (err error) {
 				err = fmt.Errorf("%s: Close: %w", d.info.Name, named(e))
 			}
 		}
+		note(d.back.close())
+		for _, p := range sortedKeys(d.pinned) {
+			note(cu.MemFreeHost(onHost(p)))
+		}
 		for _, p := range sortedKeys(d.sizes) {
 			note(cu.MemFree(cu.DevicePtr(p)))
 		}
-		d.sizes = map[driver.Ptr]int64{}
+		d.sizes, d.pinned = map[driver.Ptr]int64{}, map[driver.Ptr]int64{}
 		if d.ring != nil {
 			note(d.ring.close())
 		}

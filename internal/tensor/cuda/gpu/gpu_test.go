@@ -249,6 +249,91 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Memory of the host goes to the device in order, and back on a stream of its own: a Store
+// copies what was there when it was asked for, also if the host is far ahead, and what
+// follows waits for it only where it is told to. The stand-in does nothing before it must.
+func TestStoresGoBeside(t *testing.T) {
+	d := open(t)
+	const n = 1000
+	host := make([]driver.Ptr, 3)
+	for i := range host {
+		var err error
+		if host[i], err = d.AllocHost(4 * n); err != nil || host[i]%256 != 0 {
+			t.Fatalf("%#x, %v", host[i], err)
+		}
+	}
+	one, y, z := alloc(t, d, 4*n), alloc(t, d, 4*n), alloc(t, d, 4*n)
+	ones := make([]float32, n)
+	for i := range ones {
+		ones[i] = 1
+	}
+	d.Upload(one, floats(ones...))
+	add := func(y driver.Ptr, by float32) {
+		d.Launch("axpy", driver.Dims{Block: [3]int{32}}, y, one, by, int64(n), int32(0))
+	}
+	lines := logged(t, d, func() {
+		d.Clear(y, 4*n)
+		add(y, 1)
+		d.Store(host[0], y, 4*n) // 1
+		d.Clear(z, 4*n)
+		add(z, 2)
+		d.Store(host[1], z, 4*n) // 2
+		d.Settle(1)              // y may be changed, z not yet
+		add(y, 10)
+		d.Store(host[2], y, 4*n) // 11
+		d.Settle(1)
+		add(z, 20)
+		d.Settle(0)
+		d.Fetch(y, host[0], 4*n)
+		add(y, 100)
+		d.Store(host[0], y, 4*n) // 101
+		d.Settle(0)
+		d.Settle(0)
+		d.Fetch(z, host[0], 4*n)
+		d.Sync()
+	})
+	waits := 0
+	for _, l := range lines {
+		if l == "wait" {
+			waits++
+		}
+	}
+	if waits != 8 { // each Store for the compute stream, that for each Settle but the last
+		t.Errorf("%d waits:\n%s", waits, strings.Join(lines, "\n"))
+	}
+	if got := read(t, d, z, n); got[0] != 101 || got[n-1] != 101 {
+		t.Errorf("z is %v", got[0])
+	}
+	for i, want := range []float32{101, 2, 11} {
+		d.Fetch(y, host[i], 4*n)
+		if got := read(t, d, y, n); got[0] != want || got[n-1] != want {
+			t.Errorf("host memory %d is %v, want %v", i, got[0], want)
+		}
+	}
+	d.Store(host[0]+4, y, 4*n-4)
+	d.FreeHost(host[0])
+	d.Fetch(y, host[1], 4*n)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	d.FreeHost(host[0])
+	if err := d.Sync(); err == nil || !strings.Contains(err.Error(), "was not allocated") {
+		t.Errorf("FreeHost of what was freed: %v", err)
+	}
+}
+
+// A machine that pins no memory is told of; that does not stick.
+func TestNoHostMemory(t *testing.T) {
+	d := open(t)
+	t.Setenv("FAKE_CUDA_FAIL", "cuMemHostAlloc=2")
+	if _, err := d.AllocHost(1 << 30); grouse.KindOf(err) != grouse.Unavailable || !strings.Contains(err.Error(), "1.00 GiB of pinned host memory") || !strings.Contains(grouse.FixOf(err), "trainer.offload_moments") {
+		t.Errorf("%v; %s", err, grouse.FixOf(err))
+	}
+	if err := d.Sync(); err != nil {
+		t.Errorf("a refused AllocHost stuck: %v", err)
+	}
+}
+
 func TestLaunchPassesArguments(t *testing.T) {
 	d := open(t)
 	x, y := alloc(t, d, 16), alloc(t, d, 16)
@@ -376,12 +461,17 @@ func TestCapture(t *testing.T) {
 
 func TestWhatACaptureForbids(t *testing.T) {
 	for name, f := range map[string]func(d *Device, x driver.Ptr){
-		"Alloc":    func(d *Device, x driver.Ptr) { d.Alloc(4) },
-		"Free":     func(d *Device, x driver.Ptr) { d.Free(x) },
-		"Upload":   func(d *Device, x driver.Ptr) { d.Upload(x, []byte{1}) },
-		"Download": func(d *Device, x driver.Ptr) { d.Download([]byte{1}, x) },
-		"Sync":     func(d *Device, x driver.Ptr) { d.Sync() },
-		"Capture":  func(d *Device, x driver.Ptr) { d.Capture(func() {}) },
+		"Alloc":     func(d *Device, x driver.Ptr) { d.Alloc(4) },
+		"Free":      func(d *Device, x driver.Ptr) { d.Free(x) },
+		"Upload":    func(d *Device, x driver.Ptr) { d.Upload(x, []byte{1}) },
+		"Download":  func(d *Device, x driver.Ptr) { d.Download([]byte{1}, x) },
+		"AllocHost": func(d *Device, x driver.Ptr) { d.AllocHost(4) },
+		"FreeHost":  func(d *Device, x driver.Ptr) { d.FreeHost(x) },
+		"Fetch":     func(d *Device, x driver.Ptr) { d.Fetch(x, x, 4) },
+		"Store":     func(d *Device, x driver.Ptr) { d.Store(x, x, 4) },
+		"Settle":    func(d *Device, x driver.Ptr) { d.Settle(0) },
+		"Sync":      func(d *Device, x driver.Ptr) { d.Sync() },
+		"Capture":   func(d *Device, x driver.Ptr) { d.Capture(func() {}) },
 	} {
 		d := open(t)
 		x := alloc(t, d, 16)

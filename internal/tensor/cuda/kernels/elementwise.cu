@@ -67,6 +67,17 @@ GROUSE_KERNEL(square_partial, float* partial, const float* x, i64 n) {
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+// sums[b] = the sum of the squares of a block of elements, in order, a block a thread.
+// The squares are exact, so all devices add up the same numbers.
+GROUSE_KERNEL(block_squares, double* sums, const float* x, i64 n, i32 block) {
+  GRID_LOOP(b, (n + block - 1) / block) {
+    i64 from = b * block, to = n < from + block ? n : from + block;
+    double sum = 0;
+    for (i64 i = from; i < to; i++) sum += (double)x[i] * (double)x[i];
+    sums[b] = sum;
+  }
+}
+
 GROUSE_DEVICE float adamw_step(float p, float g, float* m, float* v, float beta1, float one_beta1, float beta2, float one_beta2, float shrink, float rate, float inv_root, float eps) {
   *m = beta1 * *m + one_beta1 * g;
   *v = beta2 * *v + one_beta2 * (g * g);
