@@ -109,6 +109,9 @@ func (s *scheduler) sweep() {
 			return false
 		}
 		s.drop(g.blocks)
+		if g.hidden != nil {
+			s.e.dev.Free(g.hidden)
+		}
 		close(g.done)
 		return true
 	})
@@ -287,6 +290,7 @@ func (s *scheduler) forward(pol *policy) error {
 	g := s.graph
 	defer g.Reset()
 	m := pol.model
+	var h *tensor.Tensor
 	var rows []drawRow
 	if len(p.ids) > 0 {
 		routing := p.routing(m)
@@ -297,22 +301,21 @@ func (s *scheduler) forward(pol *policy) error {
 		case pol.absorbed != nil:
 			in.Absorbed = pol.absorbed
 		}
-		h := m.Forward(g, in)
+		h = m.Forward(g, in)
 		p.keepRouting(m, routing)
-		hv := make([]float32, h.Rows*h.Cols)
-		s.e.dev.Read(hv, h.Data)
 		for i, q := range p.decodes {
-			rows = append(rows, drawRow{hv[i*h.Cols : (i+1)*h.Cols], append([]*sequence{q}, q.followers...), q.blocks})
+			rows = append(rows, drawRow{row: int32(i), seqs: append([]*sequence{q}, q.followers...), from: q.blocks})
 		}
 		for i, grp := range p.ends {
-			grp.hidden = hv[(len(p.decodes)+i)*h.Cols:][:h.Cols]
+			grp.hidden = s.e.dev.New(h.Cols)
+			s.e.dev.Copy(grp.hidden, s.e.dev.View(h.Data, (len(p.decodes)+i)*h.Cols, h.Cols))
 		}
 	}
 	for _, grp := range s.groups { // samples that begin now
 		if grp.policy != pol || grp.hidden == nil {
 			continue
 		}
-		row := drawRow{hidden: grp.hidden, from: grp.blocks}
+		row := drawRow{prompt: grp.hidden, from: grp.blocks}
 		for _, q := range s.running {
 			if q.g == grp && len(q.r.ResponseIDs) == 0 {
 				row.seqs = append(row.seqs, q)
@@ -322,7 +325,7 @@ func (s *scheduler) forward(pol *policy) error {
 			rows = append(rows, row)
 		}
 	}
-	return s.draw(m, rows)
+	return s.draw(m, h, rows)
 }
 
 // inBatch is attention among the rows of prompts.
@@ -364,14 +367,16 @@ func (c *cached) Select(l int, i model.Index) tensor.Selection {
 
 // drawRow is a hidden state and the sequences that draw their next token from it.
 type drawRow struct {
-	hidden []float32
+	row    int32         // of the pass's hidden states
+	prompt tensor.Buffer // a prompt's hidden state, instead; nil
 	seqs   []*sequence
 	from   []int32 // blocks of what they have in common
 }
 
-// draw computes logits and samples: rows of one temperature at a time, of one setting
-// if the device itself draws.
-func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
+// draw computes logits from the pass's hidden states h and samples: rows of one
+// temperature at a time, of one setting if the device itself draws. Rows of prompts come
+// after the others.
+func (s *scheduler) draw(m *model.Model, h *tensor.Tensor, rows []drawRow) error {
 	drawer, _ := s.e.dev.(tensor.Drawer)
 	for len(rows) > 0 {
 		first := rows[0].seqs[0].g.req.Sampling
@@ -386,14 +391,9 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 		}
 		rows = later
 		head := m.Head()
-		h := s.graph.New(len(now), head.In)
-		flat := make([]float32, 0, len(now)*head.In)
-		for _, r := range now {
-			flat = append(flat, r.hidden...)
-		}
-		s.e.dev.Write(h.Data, flat)
-		if drawer == nil || !drawThere(drawer, h, head, now) {
-			if err := s.drawHere(h, head, now); err != nil {
+		states := s.states(h, now, head.In)
+		if drawer == nil || !drawThere(drawer, states, head, now) {
+			if err := s.drawHere(states, head, now); err != nil {
 				return err
 			}
 		}
@@ -405,6 +405,23 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 		}
 	}
 	return nil
+}
+
+// states brings the rows' hidden states together: [rows, dim].
+func (s *scheduler) states(h *tensor.Tensor, rows []drawRow, dim int) *tensor.Tensor {
+	dev, y := s.e.dev, s.graph.New(len(rows), dim)
+	var decoded []int32
+	for i, r := range rows {
+		if r.prompt == nil {
+			decoded = append(decoded, r.row)
+		} else {
+			dev.Copy(dev.View(y.Data, i*dim, dim), r.prompt)
+		}
+	}
+	if decoded != nil {
+		dev.Gather(y.Data, h.Data, decoded, dim)
+	}
+	return y
 }
 
 // drawHere has the logits handed over and samples from them.
