@@ -23,11 +23,13 @@ type scheduler struct {
 	refs    []int32      // of each block
 	groups  []*group     // begun or waiting, in order
 	running []*sequence
+	replays *replays // nil: the device cannot
 }
 
 func (s *scheduler) init(e *Engine) {
 	s.e = e
 	s.graph = tensor.NewGraph(e.dev, tensor.Infer)
+	s.replays = newReplays(e.dev, e.opts.MaxSequences)
 }
 
 // caches is what a policy needs of each token.
@@ -45,9 +47,14 @@ func (s *scheduler) use(p *policy) {
 		return
 	}
 	n := s.e.opts.MaxKVTokens / blockTokens
-	s.cache, s.index, s.made = s.e.dev.NewCache(want.shapes.KeyValue, want.layers, n), nil, &want
+	there := n
+	if s.replays != nil {
+		s.replays.free() // they refer to the cache
+		there++          // a block that nobody reads
+	}
+	s.cache, s.index, s.made = s.e.dev.NewCache(want.shapes.KeyValue, want.layers, there), nil, &want
 	if want.shapes.Index.KeyDim > 0 {
-		s.index = s.e.dev.NewCache(want.shapes.Index, want.layers, n)
+		s.index = s.e.dev.NewCache(want.shapes.Index, want.layers, there)
 	}
 	s.refs, s.free = make([]int32, n), make([]int32, n)
 	for i := range s.free {
@@ -287,22 +294,16 @@ func (s *scheduler) planPrompts(p *pass, pol *policy) {
 // forward computes a pass and draws the next tokens.
 func (s *scheduler) forward(pol *policy) error {
 	p := s.plan(pol)
-	g := s.graph
-	defer g.Reset()
+	defer s.graph.Reset()
 	m := pol.model
 	var h *tensor.Tensor
 	var rows []drawRow
 	if len(p.ids) > 0 {
-		routing := p.routing(m)
-		in := model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: &cached{s, p, nil}}
-		switch {
-		case pol.absorbed != nil && p.prefills != nil:
-			in.Compressed, in.Attend = true, &cached{s, p, p.inBatch(m, g)}
-		case pol.absorbed != nil:
-			in.Absorbed = pol.absorbed
+		if p.replayable(pol) && s.replays.take(len(p.ids)) {
+			h = s.replayed(m, p)
+		} else {
+			h = s.computed(pol, p)
 		}
-		h = m.Forward(g, in)
-		p.keepRouting(m, routing)
 		for i, q := range p.decodes {
 			rows = append(rows, drawRow{row: int32(i), seqs: append([]*sequence{q}, q.followers...), from: q.blocks})
 		}
@@ -328,6 +329,22 @@ func (s *scheduler) forward(pol *policy) error {
 	return s.draw(m, h, rows)
 }
 
+// computed is the hidden states that are wanted of a pass.
+func (s *scheduler) computed(pol *policy, p *pass) *tensor.Tensor {
+	m, g := pol.model, s.graph
+	routing, attend := p.routing(m), &cached{s: s, g: g, slots: p.slots, views: p.views}
+	in := model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: attend}
+	switch {
+	case pol.absorbed != nil && p.prefills != nil:
+		in.Compressed, attend.prompts = true, p.inBatch(m, g)
+	case pol.absorbed != nil:
+		in.Absorbed = pol.absorbed
+	}
+	h := m.Forward(g, in)
+	p.keepRouting(m, routing)
+	return h
+}
+
 // inBatch is attention among the rows of prompts.
 func (p *pass) inBatch(m *model.Model, g *tensor.Graph) model.Attention {
 	var seqs tensor.Seqs
@@ -340,29 +357,32 @@ func (p *pass) inBatch(m *model.Model, g *tensor.Graph) model.Attention {
 // cached is attention over the engine's caches.
 type cached struct {
 	s       *scheduler
-	p       *pass
+	g       *tensor.Graph
+	slots   []tensor.Slot
+	views   []tensor.View
 	prompts model.Attention // of whole prompts, whose compressed keys and values are cached; nil
 }
 
 func (c *cached) Attend(l int, h model.Heads) *tensor.Tensor {
-	shape, dev := c.s.made.shapes.KeyValue, c.s.e.dev
+	shape, dev := c.s.made.shapes.KeyValue, c.g.Device()
 	if h.Latent != nil {
-		dev.CacheWrite(c.s.cache, l, h.Latent.Data, nil, c.p.slots)
+		dev.CacheWrite(c.s.cache, l, h.Latent.Data, nil, c.slots)
 		return c.prompts.Attend(l, h)
 	}
 	var v tensor.Buffer
 	if h.V != nil {
 		v = h.V.Data
 	}
-	dev.CacheWrite(c.s.cache, l, h.K.Data, v, c.p.slots)
-	o := c.s.graph.New(h.Q.Rows, shape.Heads*shape.ValueDim)
-	dev.CacheAttend(o.Data, h.Q.Data, c.s.cache, l, c.p.views, h.Sparse)
+	dev.CacheWrite(c.s.cache, l, h.K.Data, v, c.slots)
+	o := c.g.New(h.Q.Rows, shape.Heads*shape.ValueDim)
+	dev.CacheAttend(o.Data, h.Q.Data, c.s.cache, l, c.views, h.Sparse)
 	return o
 }
 
 func (c *cached) Select(l int, i model.Index) tensor.Selection {
-	c.s.e.dev.CacheWrite(c.s.index, l, i.K.Data, nil, c.p.slots)
-	return c.s.e.dev.CacheSelect(i.Q.Data, i.W.Data, i.Shape, c.s.index, l, c.p.views)
+	dev := c.g.Device()
+	dev.CacheWrite(c.s.index, l, i.K.Data, nil, c.slots)
+	return dev.CacheSelect(i.Q.Data, i.W.Data, i.Shape, c.s.index, l, c.views)
 }
 
 // drawRow is a hidden state and the sequences that draw their next token from it.
