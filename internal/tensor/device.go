@@ -206,8 +206,8 @@ type Replayer interface {
 // goroutine uses it.
 type Recorder interface {
 	Device
-	// Record does what f asks for and remembers it. f is called twice and asks for the
-	// same each time; lists among its arguments are those of in themselves, not copies,
+	// Record does what f asks for and remembers it. f is called once or twice and asks for
+	// the same each time; lists among its arguments are those of in themselves, not copies,
 	// and nothing that it asks for comes back to the host. The memory that f uses lives as
 	// long as the recording and is f's own, but for weights, which others write and may
 	// free.

@@ -95,14 +95,13 @@ func (r *replays) find(m weak.Pointer[model.Model], rows int) *replay {
 	return k
 }
 
-// keep puts a pass at the end of the list.
-func (r *replays) keep(k *replay) {
-	r.drop(func(old *replay) bool { return old.model != k.model })
+// makeRoom drops what is of other models, and the oldest if there are too many.
+func (r *replays) makeRoom(m weak.Pointer[model.Model]) {
+	r.drop(func(k *replay) bool { return k.model != m })
 	if len(r.kept) == keptReplays {
 		oldest := r.kept[0]
-		r.drop(func(old *replay) bool { return old == oldest })
+		r.drop(func(k *replay) bool { return k == oldest })
 	}
-	r.kept = append(r.kept, k)
 }
 
 // replayable reports whether a pass decodes only, in the trainer's form, by a model that asks
@@ -138,6 +137,7 @@ func (s *scheduler) replayed(m *model.Model, p *pass) *tensor.Tensor {
 		k = nil
 	}
 	if k == nil {
+		r.makeRoom(of)
 		k = &replay{model: of, rows: rows}
 		k.pass = r.dev.Record(in, weights, func() {
 			r.graph.Reset()
@@ -146,6 +146,6 @@ func (s *scheduler) replayed(m *model.Model, p *pass) *tensor.Tensor {
 		})
 		k.hidden = k.hidden.As(k.hidden.Rows, k.hidden.Cols) // the graph may reset its own
 	}
-	r.keep(k)
+	r.kept = append(r.kept, k)
 	return k.hidden
 }

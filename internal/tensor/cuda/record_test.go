@@ -15,6 +15,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/tensor/cuda"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/emu"
+	"github.com/grouse-rl/grouse/internal/tensor/tensortest"
 	"github.com/grouse-rl/grouse/rollout/engine"
 )
 
@@ -205,33 +206,6 @@ func TestGraphsAndNewWeights(t *testing.T) {
 	with(m, changed, 4, 3)
 }
 
-// No more graphs are kept than the limit, and each is of a number of rows that several fit.
-func TestFewGraphsAreKept(t *testing.T) {
-	var reqs []engine.Request
-	for i := range 19 { // 8 sequences end with each token
-		reqs = append(reqs, engine.Request{N: 8, MaxTokens: 3 + i, Prompt: []int32{5, int32(2 + i)}, Sampling: grouse.Sampling{Temperature: 3, TopP: 1}, Key: rng.NewKey(rng.Rollout, "g", 3), Candidate: uint32(i)})
-	}
-	plain, _ := recording(false, true)
-	opts := engine.Options{MaxKVTokens: 1 << 13}
-	want := completions(t, plain, opts, open(t, plain, "qwen3"), reqs)
-	dev, g := recording(false, false)
-	e := engine.New(dev, opts)
-	e.SetPolicy(open(t, dev, "qwen3"), 1)
-	got, err := e.GenerateAll(t.Context(), reqs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sameRollouts(t, got, want)
-	t.Logf("%d graphs were captured, launched %d times, %d freed", g.captured, g.launched, g.freed)
-	if kept := g.captured - g.freed; g.captured <= 16 || kept != 16 {
-		t.Errorf("%d graphs captured, %d kept, want 16 of more", g.captured, kept)
-	}
-	e.Close()
-	if g.freed != g.captured {
-		t.Errorf("%d of %d graphs were given back", g.freed, g.captured)
-	}
-}
-
 // What would be repeated as it is now is refused while it is recorded.
 func TestWhatCannotBeRecorded(t *testing.T) {
 	for what, f := range map[string]func(dev tensor.Device, in *tensor.Decode, x, y tensor.Buffer){
@@ -257,5 +231,44 @@ func TestWhatCannotBeRecorded(t *testing.T) {
 			rec := dev.Recorder()
 			rec.Record(in, nil, func() { f(rec, in, x, y) })
 		})
+	}
+}
+
+// Three products of different sizes: each operand has room both times that they are asked for.
+func TestOperandsOfARecording(t *testing.T) {
+	dev, _ := recording(false, false)
+	fill := func(n, seed int) tensor.Buffer {
+		b := dev.New(n)
+		dev.Write(b, tensortest.Ramp(n, uint32(seed)))
+		return b
+	}
+	const small, large = 8, 1024
+	x, up, down := fill(small, 1), fill(large*small, 2), fill(small*large, 3)
+	y, z, o := dev.New(large), dev.New(small), dev.New(large)
+	ask := func(d tensor.Device) {
+		d.Linear(y, x, up, nil, 1, large, small)
+		d.Linear(z, y, down, nil, 1, small, large)
+		d.Linear(o, z, up, nil, 1, large, small)
+	}
+	want, got := make([]float32, large), make([]float32, large)
+	ask(dev)
+	dev.Read(want, o)
+	weights, in := []tensor.Buffer{up, down}, &tensor.Decode{IDs: []int32{0}}
+	rec := dev.Recorder()
+	pass := rec.Record(in, weights, func() { ask(rec) })
+	dev.Zero(o)
+	if !pass.Replay(in, weights) {
+		t.Fatal("not repeated")
+	}
+	if dev.Read(got, o); !slices.Equal(got, want) {
+		t.Error("repeated, it is something else")
+	}
+	dev.Write(x, tensortest.Ramp(small, 9))
+	ask(dev)
+	dev.Read(want, o)
+	dev.Zero(o)
+	pass.Replay(in, weights)
+	if dev.Read(got, o); !slices.Equal(got, want) {
+		t.Error("a buffer that was written is not read again")
 	}
 }
