@@ -208,6 +208,11 @@ func (m *Model) Caches(absorbed bool) Caches { return m.family.caches(m.Config, 
 // Layers returns the number of layers.
 func (m *Model) Layers() int { return len(m.layers) }
 
+// Repeats reports whether decoding asks for the same operations for every token: without
+// experts, whose rows the host deals out, and without an indexer, whose scores are as many
+// as there are positions.
+func (m *Model) Repeats() bool { return len(m.sparse) == 0 && !m.family.dsa }
+
 // Size returns the number of weights.
 func (m *Model) Size() int {
 	n := 0

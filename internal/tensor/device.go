@@ -193,6 +193,43 @@ type Draw struct {
 	Kept             []int32 // ascending; nil: the whole vocabulary
 }
 
+// Replayer is a Device that can do a pass of decoding again without being asked for each
+// of its operations.
+type Replayer interface {
+	Device
+	// Recorder returns a device with the same memory for what is to be recorded; nil: it
+	// was turned off.
+	Recorder() Recorder
+}
+
+// Recorder is a Device for what Record's f asks for, and for nothing else but memory. One
+// goroutine uses it.
+type Recorder interface {
+	Device
+	// Record does what f asks for and remembers it. f is called once or twice and asks for
+	// the same each time; lists among its arguments are those of in themselves, not copies,
+	// and nothing that it asks for comes back to the host. The memory that f uses lives as
+	// long as the recording and is f's own, but for weights, which others write and may
+	// free.
+	Record(in *Decode, weights []Buffer, f func()) Recording
+}
+
+// Recording is a pass of decoding that was recorded.
+type Recording interface {
+	// Replay repeats it with the lists of another pass of as many rows. It returns false,
+	// and has done nothing, if memory that it refers to has moved: other weights, or lists
+	// and tables that have outgrown their room. Then it is to be recorded anew.
+	Replay(in *Decode, weights []Buffer) bool
+	Free()
+}
+
+// Decode is the lists of a pass that decodes, a row a sequence: Views[i] is row i alone.
+type Decode struct {
+	IDs, Pos []int32
+	Slots    []Slot
+	Views    []View
+}
+
 // Rounder is a Device that trains matrices without float32 masters: memory of
 // NewBF16 may be the matrix in Embed and in every product, and is read and written
 // by ReadMatrix and WriteMatrix.

@@ -14,5 +14,6 @@
 // same weights. A request waits while memory is short; it does not fail.
 //
 // Tokens are drawn by package sampling, or with the same result by a device that can
-// (tensor.Drawer).
+// (tensor.Drawer). A device that can repeats passes that only decode (tensor.Replayer), also
+// with the same result.
 package engine

@@ -176,6 +176,7 @@ func (e *Engine) loop() {
 		e.mu.Unlock()
 		if closed {
 			e.sched.abort(grouse.Errorf(grouse.Unavailable, "generate: the engine was closed"))
+			e.sched.replays.free()
 			return
 		}
 		if !e.sched.step() {

@@ -23,11 +23,13 @@ type scheduler struct {
 	refs    []int32      // of each block
 	groups  []*group     // begun or waiting, in order
 	running []*sequence
+	replays *replays // nil: the device cannot
 }
 
 func (s *scheduler) init(e *Engine) {
 	s.e = e
 	s.graph = tensor.NewGraph(e.dev, tensor.Infer)
+	s.replays = newReplays(e.dev, e.opts.MaxSequences)
 }
 
 // caches is what a policy needs of each token.
@@ -45,9 +47,14 @@ func (s *scheduler) use(p *policy) {
 		return
 	}
 	n := s.e.opts.MaxKVTokens / blockTokens
-	s.cache, s.index, s.made = s.e.dev.NewCache(want.shapes.KeyValue, want.layers, n), nil, &want
+	there := n
+	if s.replays != nil {
+		s.replays.free() // they refer to the cache
+		there++          // a block that nobody reads
+	}
+	s.cache, s.index, s.made = s.e.dev.NewCache(want.shapes.KeyValue, want.layers, there), nil, &want
 	if want.shapes.Index.KeyDim > 0 {
-		s.index = s.e.dev.NewCache(want.shapes.Index, want.layers, n)
+		s.index = s.e.dev.NewCache(want.shapes.Index, want.layers, there)
 	}
 	s.refs, s.free = make([]int32, n), make([]int32, n)
 	for i := range s.free {
@@ -109,6 +116,9 @@ func (s *scheduler) sweep() {
 			return false
 		}
 		s.drop(g.blocks)
+		if g.hidden != nil {
+			s.e.dev.Free(g.hidden)
+		}
 		close(g.done)
 		return true
 	})
@@ -284,35 +294,29 @@ func (s *scheduler) planPrompts(p *pass, pol *policy) {
 // forward computes a pass and draws the next tokens.
 func (s *scheduler) forward(pol *policy) error {
 	p := s.plan(pol)
-	g := s.graph
-	defer g.Reset()
+	defer s.graph.Reset()
 	m := pol.model
+	var h *tensor.Tensor
 	var rows []drawRow
 	if len(p.ids) > 0 {
-		routing := p.routing(m)
-		in := model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: &cached{s, p, nil}}
-		switch {
-		case pol.absorbed != nil && p.prefills != nil:
-			in.Compressed, in.Attend = true, &cached{s, p, p.inBatch(m, g)}
-		case pol.absorbed != nil:
-			in.Absorbed = pol.absorbed
+		if p.replayable(pol) && s.replays.take(len(p.ids)) {
+			h = s.replayed(m, p)
+		} else {
+			h = s.computed(pol, p)
 		}
-		h := m.Forward(g, in)
-		p.keepRouting(m, routing)
-		hv := make([]float32, h.Rows*h.Cols)
-		s.e.dev.Read(hv, h.Data)
 		for i, q := range p.decodes {
-			rows = append(rows, drawRow{hv[i*h.Cols : (i+1)*h.Cols], append([]*sequence{q}, q.followers...), q.blocks})
+			rows = append(rows, drawRow{row: int32(i), seqs: append([]*sequence{q}, q.followers...), from: q.blocks})
 		}
 		for i, grp := range p.ends {
-			grp.hidden = hv[(len(p.decodes)+i)*h.Cols:][:h.Cols]
+			grp.hidden = s.e.dev.New(h.Cols)
+			s.e.dev.Copy(grp.hidden, s.e.dev.View(h.Data, (len(p.decodes)+i)*h.Cols, h.Cols))
 		}
 	}
 	for _, grp := range s.groups { // samples that begin now
 		if grp.policy != pol || grp.hidden == nil {
 			continue
 		}
-		row := drawRow{hidden: grp.hidden, from: grp.blocks}
+		row := drawRow{prompt: grp.hidden, from: grp.blocks}
 		for _, q := range s.running {
 			if q.g == grp && len(q.r.ResponseIDs) == 0 {
 				row.seqs = append(row.seqs, q)
@@ -322,7 +326,23 @@ func (s *scheduler) forward(pol *policy) error {
 			rows = append(rows, row)
 		}
 	}
-	return s.draw(m, rows)
+	return s.draw(m, h, rows)
+}
+
+// computed is the hidden states that are wanted of a pass.
+func (s *scheduler) computed(pol *policy, p *pass) *tensor.Tensor {
+	m, g := pol.model, s.graph
+	routing, attend := p.routing(m), &cached{s: s, g: g, slots: p.slots, views: p.views}
+	in := model.Input{IDs: p.ids, Pos: p.pos, Rows: p.last, Routing: routing, Attend: attend}
+	switch {
+	case pol.absorbed != nil && p.prefills != nil:
+		in.Compressed, attend.prompts = true, p.inBatch(m, g)
+	case pol.absorbed != nil:
+		in.Absorbed = pol.absorbed
+	}
+	h := m.Forward(g, in)
+	p.keepRouting(m, routing)
+	return h
 }
 
 // inBatch is attention among the rows of prompts.
@@ -337,41 +357,46 @@ func (p *pass) inBatch(m *model.Model, g *tensor.Graph) model.Attention {
 // cached is attention over the engine's caches.
 type cached struct {
 	s       *scheduler
-	p       *pass
+	g       *tensor.Graph
+	slots   []tensor.Slot
+	views   []tensor.View
 	prompts model.Attention // of whole prompts, whose compressed keys and values are cached; nil
 }
 
 func (c *cached) Attend(l int, h model.Heads) *tensor.Tensor {
-	shape, dev := c.s.made.shapes.KeyValue, c.s.e.dev
+	shape, dev := c.s.made.shapes.KeyValue, c.g.Device()
 	if h.Latent != nil {
-		dev.CacheWrite(c.s.cache, l, h.Latent.Data, nil, c.p.slots)
+		dev.CacheWrite(c.s.cache, l, h.Latent.Data, nil, c.slots)
 		return c.prompts.Attend(l, h)
 	}
 	var v tensor.Buffer
 	if h.V != nil {
 		v = h.V.Data
 	}
-	dev.CacheWrite(c.s.cache, l, h.K.Data, v, c.p.slots)
-	o := c.s.graph.New(h.Q.Rows, shape.Heads*shape.ValueDim)
-	dev.CacheAttend(o.Data, h.Q.Data, c.s.cache, l, c.p.views, h.Sparse)
+	dev.CacheWrite(c.s.cache, l, h.K.Data, v, c.slots)
+	o := c.g.New(h.Q.Rows, shape.Heads*shape.ValueDim)
+	dev.CacheAttend(o.Data, h.Q.Data, c.s.cache, l, c.views, h.Sparse)
 	return o
 }
 
 func (c *cached) Select(l int, i model.Index) tensor.Selection {
-	c.s.e.dev.CacheWrite(c.s.index, l, i.K.Data, nil, c.p.slots)
-	return c.s.e.dev.CacheSelect(i.Q.Data, i.W.Data, i.Shape, c.s.index, l, c.p.views)
+	dev := c.g.Device()
+	dev.CacheWrite(c.s.index, l, i.K.Data, nil, c.slots)
+	return dev.CacheSelect(i.Q.Data, i.W.Data, i.Shape, c.s.index, l, c.views)
 }
 
 // drawRow is a hidden state and the sequences that draw their next token from it.
 type drawRow struct {
-	hidden []float32
+	row    int32         // of the pass's hidden states
+	prompt tensor.Buffer // a prompt's hidden state, instead; nil
 	seqs   []*sequence
 	from   []int32 // blocks of what they have in common
 }
 
-// draw computes logits and samples: rows of one temperature at a time, of one setting
-// if the device itself draws.
-func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
+// draw computes logits from the pass's hidden states h and samples: rows of one
+// temperature at a time, of one setting if the device itself draws. Rows of prompts come
+// after the others.
+func (s *scheduler) draw(m *model.Model, h *tensor.Tensor, rows []drawRow) error {
 	drawer, _ := s.e.dev.(tensor.Drawer)
 	for len(rows) > 0 {
 		first := rows[0].seqs[0].g.req.Sampling
@@ -386,14 +411,9 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 		}
 		rows = later
 		head := m.Head()
-		h := s.graph.New(len(now), head.In)
-		flat := make([]float32, 0, len(now)*head.In)
-		for _, r := range now {
-			flat = append(flat, r.hidden...)
-		}
-		s.e.dev.Write(h.Data, flat)
-		if drawer == nil || !drawThere(drawer, h, head, now) {
-			if err := s.drawHere(h, head, now); err != nil {
+		states := s.states(h, now, head.In)
+		if drawer == nil || !drawThere(drawer, states, head, now) {
+			if err := s.drawHere(states, head, now); err != nil {
 				return err
 			}
 		}
@@ -405,6 +425,23 @@ func (s *scheduler) draw(m *model.Model, rows []drawRow) error {
 		}
 	}
 	return nil
+}
+
+// states brings the rows' hidden states together: [rows, dim].
+func (s *scheduler) states(h *tensor.Tensor, rows []drawRow, dim int) *tensor.Tensor {
+	dev, y := s.e.dev, s.graph.New(len(rows), dim)
+	var decoded []int32
+	for i, r := range rows {
+		if r.prompt == nil {
+			decoded = append(decoded, r.row)
+		} else {
+			dev.Copy(dev.View(y.Data, i*dim, dim), r.prompt)
+		}
+	}
+	if decoded != nil {
+		dev.Gather(y.Data, h.Data, decoded, dim)
+	}
+	return y
 }
 
 // drawHere has the logits handed over and samples from them.

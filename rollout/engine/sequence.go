@@ -7,6 +7,7 @@ import (
 
 	"github.com/grouse-rl/grouse"
 	"github.com/grouse-rl/grouse/internal/logprob"
+	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/rollout/sampling"
 )
 
@@ -16,11 +17,11 @@ type group struct {
 	req    Request
 	policy *policy
 
-	blocks   []int32   // of the prompt
-	filled   int       // prompt tokens that are in the cache
-	routed   []int16   // experts of the prompt tokens in the cache
-	hidden   []float32 // the prompt's last hidden state, once all are: samples begin from it
-	begun    int       // samples that have begun
+	blocks   []int32       // of the prompt
+	filled   int           // prompt tokens that are in the cache
+	routed   []int16       // experts of the prompt tokens in the cache
+	hidden   tensor.Buffer // the prompt's last hidden state, once all are: samples begin from it
+	begun    int           // samples that have begun
 	finished int
 	out      []grouse.Rollout
 	err      error

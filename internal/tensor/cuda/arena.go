@@ -125,6 +125,9 @@ type scratch struct {
 
 // get returns n bytes that live until the operation ends.
 func (s *scratch) get(d *Device, n int64) driver.Ptr {
+	if d.recording != nil {
+		return d.recording.temporary(n)
+	}
 	n = aligned(n)
 	if k := len(s.areas) - 1; k < 0 || s.used+n > s.areas[k].size || d.opts.SlabBytes == 1 {
 		size := n
@@ -172,6 +175,9 @@ func (d *Device) doubles(n int) driver.Ptr { return d.tmp.get(d, 8*int64(n)) }
 
 // ints uploads a list.
 func (d *Device) ints(x []int32) driver.Ptr {
+	if d.recording != nil {
+		return d.recording.given(x)
+	}
 	p := d.tmp.get(d, 4*int64(len(x)))
 	d.drv.Upload(p, bytes(x))
 	return p
@@ -179,6 +185,7 @@ func (d *Device) ints(x []int32) driver.Ptr {
 
 // upload uploads numbers.
 func (d *Device) upload(x []float32) driver.Ptr {
+	d.recording.refuse(d.recording != nil, "numbers")
 	p := d.floats(len(x))
 	d.drv.Upload(p, bytes(x))
 	return p

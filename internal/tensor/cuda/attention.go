@@ -17,6 +17,16 @@ type tiles struct {
 
 func (t *tiles) n() int { return len(t.list) / 6 }
 
+// tilesThere is tiles on the device.
+type tilesThere struct {
+	n           int
+	list, table driver.Ptr
+}
+
+func (d *Device) upTiles(t *tiles) tilesThere {
+	return tilesThere{t.n(), d.ints(t.list), d.ints(t.table)}
+}
+
 // add appends the queries of rows rows, per to a row: the first sees `first` keys
 // of the table from base on, or the selection at list.
 func (t *tiles) add(row, rows, base, first, list, per, most int) {
@@ -103,14 +113,14 @@ func (d *Device) forwardTile(sh *tensor.AttentionShape) int {
 
 // attend launches the forward kernel. Batches and caches of one shape take the
 // same one, so that they agree.
-func (d *Device) attend(o, lse, q, k, v driver.Ptr, sh *tensor.AttentionShape, t *tiles, sel *selection, shift int, kind int32) {
-	if t.n() == 0 {
+func (d *Device) attend(o, lse, q, k, v driver.Ptr, sh *tensor.AttentionShape, t tilesThere, sel *selection, shift int, kind int32) {
+	if t.n == 0 {
 		return
 	}
-	dims := driver.Dims{Grid: [3]int{t.n(), sh.KVHeads}, Block: [3]int{128}}
-	list, table, per := d.ints(t.list), d.ints(t.table), i32(sh.Heads/sh.KVHeads)
+	dims := driver.Dims{Grid: [3]int{t.n, sh.KVHeads}, Block: [3]int{128}}
+	per := i32(sh.Heads / sh.KVHeads)
 	if end := d.tensorCores(sh); end != "" {
-		d.drv.Launch("attention"+end, dims, o, lse, q, k, v, list, table, sel.at(), per, sh.Scale, i32(shift), kind)
+		d.drv.Launch("attention"+end, dims, o, lse, q, k, v, t.list, t.table, sel.at(), per, sh.Scale, i32(shift), kind)
 		return
 	}
 	width := sh.ValueDim
@@ -118,7 +128,7 @@ func (d *Device) attend(o, lse, q, k, v driver.Ptr, sh *tensor.AttentionShape, t
 		width = sh.KeyDim
 	}
 	dims.Shared = 4 * queryTile(sh.ValueDim) * sh.ValueDim
-	d.drv.Launch("attention", dims, o, lse, q, k, v, list, table, sel.at(), per, i32(sh.KeyDim), i32(sh.ValueDim), i32(width), sh.Scale, i32(shift), kind)
+	d.drv.Launch("attention", dims, o, lse, q, k, v, t.list, t.table, sel.at(), per, i32(sh.KeyDim), i32(sh.ValueDim), i32(width), sh.Scale, i32(shift), kind)
 }
 
 // Attention runs over the sequences of a batch.
@@ -131,7 +141,7 @@ func (d *Device) SparseAttention(o, lse, q, k, v tensor.Buffer, sh tensor.Attent
 	defer d.begin()()
 	sel := d.selected(choice, seqs.Rows())
 	t := batchTiles(seqs, sel, sh.Heads/sh.KVHeads, d.forwardTile(&sh))
-	d.attend(out(o), out(lse), in(q), in(k), in(v), &sh, t, sel, 0, d.kind())
+	d.attend(out(o), out(lse), in(q), in(k), in(v), &sh, d.upTiles(t), sel, 0, d.kind())
 }
 
 // AttentionGrad adds to dq, dk and dv.

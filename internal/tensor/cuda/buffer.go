@@ -101,6 +101,7 @@ func out(b tensor.Buffer) driver.Ptr {
 // take returns memory of an arena. If there is none it asks the garbage collector for
 // what nobody freed.
 func (d *Device) take(a *arena, bytes int64) driver.Ptr {
+	d.recording.refuse(d.recording != nil && d.recording.capturing, "memory")
 	p, err := a.get(bytes)
 	for try := 0; err != nil && try < 5; try++ {
 		runtime.GC()

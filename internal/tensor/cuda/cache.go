@@ -77,21 +77,34 @@ func (c *cache) kind() int32 {
 func (d *Device) CacheWrite(tc tensor.Cache, layer int, k, v tensor.Buffer, slots []tensor.Slot) {
 	defer d.begin()()
 	c := tc.(*cache)
-	at := make([]int32, len(slots))
-	for i, s := range slots {
-		at[i] = s.Block*tensor.BlockTokens + s.Offset
-	}
-	rows, kernel := d.ints(at), "cache_write"
+	n, rows, kernel := len(slots), d.slots(slots), "cache_write"
 	if c.size == 2 {
 		kernel = "cache_write_bf16"
 	}
 	keys, values := c.layer(layer)
 	width := c.shape.KVHeads * c.shape.KeyDim
-	d.each(kernel, len(at)*width, keys, in(k), rows, int64(len(at)*width), i32(width))
+	d.each(kernel, n*width, keys, in(k), rows, int64(n*width), i32(width))
 	if v != nil && c.values != 0 {
 		width = c.shape.KVHeads * c.shape.ValueDim
-		d.each(kernel, len(at)*width, values, in(v), rows, int64(len(at)*width), i32(width))
+		d.each(kernel, n*width, values, in(v), rows, int64(n*width), i32(width))
 	}
+}
+
+// slots uploads where slots lie.
+func (d *Device) slots(slots []tensor.Slot) driver.Ptr {
+	if d.recording != nil {
+		return d.recording.slots(slots)
+	}
+	return d.ints(slotRows(slots))
+}
+
+// slotRows lists the rows of a cache's layer.
+func slotRows(slots []tensor.Slot) []int32 {
+	rows := make([]int32, len(slots))
+	for i, s := range slots {
+		rows[i] = s.Block*tensor.BlockTokens + s.Offset
+	}
+	return rows
 }
 
 // blockShift is log2 of BlockTokens.
@@ -100,18 +113,31 @@ const blockShift = 4
 // CacheAttend is Attention over cached keys and values.
 func (d *Device) CacheAttend(o, q tensor.Buffer, tc tensor.Cache, layer int, views []tensor.View, choice tensor.Selection) {
 	defer d.begin()()
-	c, t, rows := tc.(*cache), &tiles{}, 0
+	c := tc.(*cache)
+	keys, values := c.layer(layer)
+	per, most := c.shape.Heads/c.shape.KVHeads, d.forwardTile(&c.shape)
+	if d.recording != nil {
+		d.recording.refuse(choice != nil, "a selection")
+		d.attend(out(o), 0, in(q), keys, values, &c.shape, d.recording.tiles(views, per, most), nil, blockShift, c.kind())
+		return
+	}
+	rows := 0
 	for _, v := range views {
 		rows = max(rows, v.Row+v.Len)
 	}
 	sel := d.selected(choice, rows)
+	d.attend(out(o), 0, in(q), keys, values, &c.shape, d.upTiles(viewTiles(views, sel, per, most)), sel, blockShift, c.kind())
+}
+
+// viewTiles lists the queries of views of a cache.
+func viewTiles(views []tensor.View, sel *selection, per, most int) *tiles {
+	t := &tiles{}
 	for _, v := range views {
 		base := len(t.table)
 		t.table = append(t.table, v.Blocks...)
-		t.addRows(v.Row, v.Len, v.Pos, base, sel, c.shape.Heads/c.shape.KVHeads, d.forwardTile(&c.shape))
+		t.addRows(v.Row, v.Len, v.Pos, base, sel, per, most)
 	}
-	keys, values := c.layer(layer)
-	d.attend(out(o), 0, in(q), keys, values, &c.shape, t, sel, blockShift, c.kind())
+	return t
 }
 
 // CacheSelect is Select over cached keys.

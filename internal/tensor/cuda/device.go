@@ -15,6 +15,7 @@ type Options struct {
 	Float32    bool  // products and caches in float32
 	SlabBytes  int64 // memory is taken from the driver in pieces of this size; 0: 256 MiB; 1: a piece for each buffer
 	ChunkBytes int64 // of logits, or of an indexer's scores, that exist at a time; 0: 256 MiB
+	NoGraphs   bool  // passes of decoding are not recorded
 
 	// Moments in the host's memory pass through four pieces of the device's of this size; 0: 16 MiB.
 	OffloadBytes int64
@@ -34,24 +35,33 @@ func (o *Options) offloadBytes() int64 {
 
 // Device computes on a GPU. One operation runs at a time.
 type Device struct {
+	*common
+	tmp     scratch
+	rounded [2]operand
+	next    int // of rounded, the one to be replaced
+
+	recording *recording // not nil: within Record, which has the lock
+	rooms     []*buffer  // of a recorder
+}
+
+// common is what a device shares with its recorders.
+type common struct {
 	drv   driver.Driver
 	opts  Options
 	mu    sync.Mutex
 	arena *arena
-	tmp   scratch
 	ropes map[weak.Pointer[tensor.RopeTable]]*ropeTable
 	stale staleMemory
 	away  offload
 
 	memories uint64 // made so far
-	rounded  [2]operand
-	next     int // of rounded, the one to be replaced
 }
 
 var (
 	_ tensor.Drawer    = (*Device)(nil)
 	_ tensor.Rounder   = (*Device)(nil)
 	_ tensor.Offloader = (*Device)(nil)
+	_ tensor.Replayer  = (*Device)(nil)
 )
 
 // New returns the device of a driver.
@@ -63,7 +73,7 @@ func New(drv driver.Driver, opts Options) *Device {
 		opts.ChunkBytes = defaultChunk
 	}
 	opts.OffloadBytes = opts.offloadBytes()
-	d := &Device{drv: drv, opts: opts, ropes: map[weak.Pointer[tensor.RopeTable]]*ropeTable{}}
+	d := &Device{common: &common{drv: drv, opts: opts, ropes: map[weak.Pointer[tensor.RopeTable]]*ropeTable{}}}
 	d.arena = newArena(opts.SlabBytes, drv.Alloc, func(p driver.Ptr) { check(drv.Sync()); drv.Free(p) })
 	d.away.arena = newArena(opts.SlabBytes, drv.AllocHost, drv.FreeHost)
 	return d
@@ -105,6 +115,10 @@ func check(err error) {
 // begin starts an operation: its temporaries are its own until the next one.
 // Operations are `defer d.begin()()`.
 func (d *Device) begin() func() {
+	if d.recording != nil {
+		d.recording.used = len(d.rounded)
+		return func() {}
+	}
 	d.mu.Lock()
 	d.tmp.reset(d)
 	d.sweep()

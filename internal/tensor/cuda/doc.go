@@ -41,6 +41,18 @@
 // driver's affair: where it does not, as in the emulation, engine and trainer agree
 // bit for bit.
 //
+// # Graphs
+//
+// A Recorder (tensor.Replayer) captures a pass of decoding into a graph of the driver,
+// which Replay launches again: one call instead of one for each operation. What is another
+// in each pass (ids, positions, slots, tables of blocks, attention's tiles) lies in memory
+// of the recording that is written before each launch; what cannot be repeated (a list of
+// somebody else, new memory, a wait) panics while it is recorded. A recorder has operands
+// and temporaries of its own, which all its recordings share. Weights are looked at before
+// each launch: those that were written get their bfloat16 copies, those that moved are a
+// reason to record anew, as are a table of angles that grew and a list that outgrew its
+// room.
+//
 // # Memory
 //
 // Buffers come from slabs (arena); an operation's temporaries from a second area
@@ -49,8 +61,8 @@
 // memory runs out. Moments may lie in the host's memory and pass through the device in
 // every update (offload.go). NewPlan says what a run will need before it starts.
 //
-// Not there yet: grouped products in one call, decoding recorded as a graph (lists
-// are uploaded in each operation), split reductions for decoding long contexts.
+// Not there yet: grouped products in one call, graphs for models with experts, indexers or
+// an absorbed form, split reductions for decoding long contexts.
 //
 // # Errors
 //

@@ -27,16 +27,27 @@ func (d *Device) operand(x tensor.Buffer, rows, cols int) driver.Matrix {
 		}
 	}
 	o := &d.rounded[d.next]
-	d.next = (d.next + 1) % len(d.rounded)
-	if o.room < n {
+	if d.recording != nil {
+		o.at = d.recording.room(d.next, 2*int64(n))
+	} else if o.room < n {
 		if o.room > 0 {
 			d.arena.free(o.at)
 		}
 		*o = operand{}
 		o.at, o.room = d.take(d.arena, 2*int64(n)), n
 	}
+	d.next = (d.next + 1) % len(d.rounded)
 	o.id, o.wrote, o.n = b.id, b.wrote, n
 	return d.round(o.at, b.at, rows, cols)
+}
+
+// forget makes the next product round its operand again: memory was written without the
+// device's knowing.
+func (d *Device) forget() {
+	for i := range d.rounded {
+		d.rounded[i].id = 0 // no memory has it
+	}
+	d.next = 0
 }
 
 // temporary is operand for memory of this operation.

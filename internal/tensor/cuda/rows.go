@@ -118,32 +118,9 @@ type ropeTable struct {
 // Rope rotates heads in place.
 func (d *Device) Rope(x tensor.Buffer, t *tensor.RopeTable, pos []int32, rows, heads, headDim int, inverse bool) {
 	defer d.begin()()
-	last := int32(0)
-	for _, p := range pos {
-		last = max(last, p)
-	}
-	t.Extend(int(last) + 1)
-	key := weak.Make(t)
-	c := d.ropes[key]
-	if c == nil {
-		for k, old := range d.ropes { // of models that are gone
-			if k.Value() == nil {
-				d.arena.free(old.cos)
-				d.arena.free(old.sin)
-				delete(d.ropes, k)
-			}
-		}
-		c = &ropeTable{}
-		d.ropes[key] = c
-	}
-	if c.n < len(t.Cos) {
-		if c.n > 0 {
-			d.arena.free(c.cos)
-			d.arena.free(c.sin)
-		}
-		c.n, c.cos, c.sin = len(t.Cos), d.take(d.arena, 4*int64(len(t.Cos))), d.take(d.arena, 4*int64(len(t.Sin)))
-		d.drv.Upload(c.cos, bytes(t.Cos))
-		d.drv.Upload(c.sin, bytes(t.Sin))
+	c := d.ropeTable(t, pos)
+	if d.recording != nil {
+		d.recording.refer(t, c)
 	}
 	sign := float32(1)
 	if inverse {
@@ -152,4 +129,30 @@ func (d *Device) Rope(x tensor.Buffer, t *tensor.RopeTable, pos []int32, rows, h
 	half := t.Dim / 2
 	n := rows * heads * half
 	d.each("rotate_heads", n, out(x), c.cos, c.sin, d.ints(pos), i32(heads), i32(headDim), i32(t.Offset), i32(half), truth(t.Interleaved), sign, int64(n))
+}
+
+// ropeTable returns a table that has all positions: another one if it had to grow.
+func (d *Device) ropeTable(t *tensor.RopeTable, pos []int32) *ropeTable {
+	last := int32(0)
+	for _, p := range pos {
+		last = max(last, p)
+	}
+	t.Extend(int(last) + 1)
+	key := weak.Make(t)
+	c := d.ropes[key]
+	if c != nil && c.n >= len(t.Cos) {
+		return c
+	}
+	for k, old := range d.ropes { // this one, and those of models that are gone
+		if k == key || k.Value() == nil {
+			d.arena.free(old.cos)
+			d.arena.free(old.sin)
+			delete(d.ropes, k)
+		}
+	}
+	c = &ropeTable{len(t.Cos), d.take(d.arena, 4*int64(len(t.Cos))), d.take(d.arena, 4*int64(len(t.Sin)))}
+	d.ropes[key] = c
+	d.drv.Upload(c.cos, bytes(t.Cos))
+	d.drv.Upload(c.sin, bytes(t.Sin))
+	return c
 }

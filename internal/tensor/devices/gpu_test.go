@@ -14,6 +14,7 @@ import (
 	"github.com/grouse-rl/grouse/internal/collective"
 	"github.com/grouse-rl/grouse/internal/cudashim"
 	"github.com/grouse-rl/grouse/internal/cudashim/fake"
+	"github.com/grouse-rl/grouse/internal/tensor"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/driver"
 	"github.com/grouse-rl/grouse/internal/tensor/cuda/gpu"
@@ -163,6 +164,34 @@ func TestAMachineByStandIns(t *testing.T) {
 	got := make([]float32, 3)
 	if d.Read(got, b); !slices.Equal(got, []float32{1, 2, 3}) {
 		t.Errorf("%v", got)
+	}
+	// What is recorded asks for nothing that a stream being captured does not allow.
+	in := &tensor.Decode{IDs: []int32{1, 0}, Pos: []int32{3, 4}, Slots: []tensor.Slot{{Block: 0, Offset: 3}, {Block: 1, Offset: 4}},
+		Views: []tensor.View{{Row: 0, Len: 1, Pos: 3, Blocks: []int32{0}}, {Row: 1, Len: 1, Pos: 4, Blocks: []int32{1}}}}
+	sh := tensor.AttentionShape{Heads: 1, KVHeads: 1, KeyDim: 64, ValueDim: 64, Scale: 1}
+	cache, rope := d.NewCache(sh, 1, 2), tensor.NewRopeTable(make([]float64, 32), 1)
+	w, square, x, y := d.NewMatrix(2, 64), d.NewMatrix(64, 64), d.New(2*64), d.New(2*64)
+	rec := d.(tensor.Replayer).Recorder()
+	pass := rec.Record(in, []tensor.Buffer{w, square}, func() {
+		rec.Embed(x, w, in.IDs, 64)
+		rec.Linear(y, x, square, nil, 2, 64, 64)
+		rec.Rope(y, rope, in.Pos, 2, 1, 64, false)
+		rec.CacheWrite(cache, 0, y, y, in.Slots)
+		rec.CacheAttend(x, y, cache, 0, in.Views, nil)
+	})
+	if !pass.Replay(in, []tensor.Buffer{w, square}) {
+		t.Error("nothing has moved, and the pass is not repeated")
+	}
+	pass.Free()
+	d.Read(got, b) // panics if anything failed
+	for _, c := range []struct {
+		set  string
+		none bool
+	}{{"1", false}, {"0", true}} {
+		t.Setenv(EnvGraphs, c.set)
+		if none := construct(openedGPU).(tensor.Replayer).Recorder() == nil; none != c.none {
+			t.Errorf("%s=%s: no recorder %v, want %v", EnvGraphs, c.set, none, c.none)
+		}
 	}
 	// A group on it is NCCL's.
 	if v, err := Collectives(d); err != nil || v == "" {

@@ -13,7 +13,7 @@ import (
 func wholes() []*whole {
 	all := []*whole{
 		{"Memory", memory}, {"Linears", linears}, {"LinearsGrad", linearsGrad}, {"SetGradients", setGradients}, {"Select", selects}, {"SumSquares", squares}, {"BlockSquares", blockSquares}, {"Logits", logits}, {"LogitsThatAreNotFinite", notFinite},
-		{"Cache", caches}, {"CacheOfKeysWithValues", valuesInKeys}, {"CacheSelect", cacheSelect},
+		{"Cache", caches}, {"CacheOfKeysWithValues", valuesInKeys}, {"CacheSelect", cacheSelect}, {"Replay", replays},
 	}
 	for _, half := range []bool{false, true} {
 		all = append(all, &whole{fmt.Sprintf("AdamW/bf16=%v", half), func(t *testing.T, d device) [][]float32 { return adamW(d, half) }},

@@ -9,7 +9,8 @@
 //
 // A launch checks what a GPU's driver does not: that the kernel exists, that the
 // arguments have the kinds of its parameters, that blocks are whole warps of at
-// most 256 threads. cuda_cpu.h says what the emulation finds while a kernel runs;
+// most 256 threads, and that what a graph refers to was not given back since it was
+// captured. cuda_cpu.h says what the emulation finds while a kernel runs;
 // those faults end the process with a message.
 package emu
 
@@ -56,6 +57,8 @@ type Emu struct {
 	opts   Options
 	bases  []driver.Ptr // of allocations, ascending
 	sizes  map[driver.Ptr]int64
+	births map[driver.Ptr]int // which allocation of all it was
+	made   int
 	used   int64
 	hosts  map[driver.Ptr]int64 // memory of AllocHost
 	stores []func()             // that no Settle has waited for: they are not done yet
@@ -70,7 +73,7 @@ func New(opts Options) *Emu {
 	if opts.Bytes == 0 {
 		opts.Bytes = 4 << 30
 	}
-	return &Emu{opts: opts, sizes: map[driver.Ptr]int64{}, hosts: map[driver.Ptr]int64{}}
+	return &Emu{opts: opts, sizes: map[driver.Ptr]int64{}, births: map[driver.Ptr]int{}, hosts: map[driver.Ptr]int64{}}
 }
 
 // Name is "emu".
@@ -102,13 +105,18 @@ func (e *Emu) Alloc(bytes int64) (driver.Ptr, error) {
 	}
 	i, _ := slices.BinarySearch(e.bases, p)
 	e.bases = slices.Insert(e.bases, i, p)
-	e.sizes[p] = bytes
+	e.made++
+	e.sizes[p], e.births[p] = bytes, e.made
 	e.used += bytes
 	return p, nil
 }
 
 // Free gives memory back.
 func (e *Emu) Free(p driver.Ptr) {
+	if e.record != nil {
+		e.fail("Free within Capture")
+		return
+	}
 	i, ok := slices.BinarySearch(e.bases, p)
 	if !ok {
 		e.fail("Free of %#x, which was not allocated", p)
@@ -117,15 +125,30 @@ func (e *Emu) Free(p driver.Ptr) {
 	e.bases = slices.Delete(e.bases, i, i+1)
 	e.used -= e.sizes[p]
 	delete(e.sizes, p)
+	delete(e.births, p)
 	C.emu_free(C.uint64_t(p))
 }
 
-// within checks that n bytes at p lie in one allocation.
-func (e *Emu) within(what string, p driver.Ptr, n int64) bool {
+// find is the place among the bases of what p may lie in; -1: nothing.
+func (e *Emu) find(p driver.Ptr) int {
 	i, ok := slices.BinarySearch(e.bases, p)
 	if !ok {
 		i--
 	}
+	return i
+}
+
+// birth says which allocation of all p lies in, 0: none.
+func (e *Emu) birth(p driver.Ptr) int {
+	if i := e.find(p); i >= 0 && p < e.bases[i]+driver.Ptr(e.sizes[e.bases[i]]) {
+		return e.births[e.bases[i]]
+	}
+	return 0
+}
+
+// within checks that n bytes at p lie in one allocation.
+func (e *Emu) within(what string, p driver.Ptr, n int64) bool {
+	i := e.find(p)
 	if i < 0 || p+driver.Ptr(n) > e.bases[i]+driver.Ptr(e.sizes[e.bases[i]]) || n < 0 {
 		e.fail("%s: %d bytes at %#x are not in an allocation", what, n, p)
 		return false
@@ -133,34 +156,38 @@ func (e *Emu) within(what string, p driver.Ptr, n int64) bool {
 	return true
 }
 
-// do runs f, or records it within Capture.
-func (e *Emu) do(f func()) {
+// do runs f, which refers to memory at the addresses, or records it within Capture.
+func (e *Emu) do(what string, f func(), at ...driver.Ptr) {
 	if e.err != nil {
 		return
 	}
-	if e.record != nil {
-		e.record.calls = append(e.record.calls, f)
+	if e.record == nil {
+		f()
 		return
 	}
-	f()
+	c := call{what: what, f: f, at: at}
+	for _, p := range at {
+		c.births = append(c.births, e.birth(p))
+	}
+	e.record.calls = append(e.record.calls, c)
 }
 
 // Clear sets zeros.
 func (e *Emu) Clear(p driver.Ptr, bytes int64) {
-	e.do(func() {
+	e.do("Clear", func() {
 		if e.within("Clear", p, bytes) {
 			C.emu_clear(C.uint64_t(p), C.size_t(bytes))
 		}
-	})
+	}, p)
 }
 
 // Copy copies on the device.
 func (e *Emu) Copy(dst, src driver.Ptr, bytes int64) {
-	e.do(func() {
+	e.do("Copy", func() {
 		if e.within("Copy to", dst, bytes) && e.within("Copy from", src, bytes) {
 			C.emu_copy(C.uint64_t(dst), C.uint64_t(src), C.size_t(bytes))
 		}
-	})
+	}, dst, src)
 }
 
 // Upload copies from the host.
@@ -261,8 +288,12 @@ func (e *Emu) Settle(pending int) {
 // Launch runs a kernel.
 func (e *Emu) Launch(kernel string, d driver.Dims, args ...any) {
 	bits, kinds := make([]uint64, max(1, len(args))), make([]byte, len(args))
+	var at []driver.Ptr
 	for i, a := range args {
 		bits[i], kinds[i] = pack(a)
+		if p, ok := a.(driver.Ptr); ok {
+			at = append(at, p)
+		}
 	}
 	name := C.CString(kernel)
 	defer C.free(unsafe.Pointer(name))
@@ -285,11 +316,11 @@ func (e *Emu) Launch(kernel string, d driver.Dims, args ...any) {
 	if d.Shared > 227<<10 {
 		e.fail("kernel %s asks for %d bytes of shared memory", kernel, d.Shared)
 	}
-	e.do(func() {
+	e.do("kernel "+kernel, func() {
 		name := C.CString(kernel)
 		defer C.free(unsafe.Pointer(name))
 		C.emu_launch(name, &grid[0], &block[0], C.int(d.Shared), (*C.uint64_t)(unsafe.Pointer(&bits[0])), C.int(e.opts.Order), C.int(max(1, e.opts.Threads)))
-	})
+	}, at...)
 }
 
 // pack returns an argument in 8 bytes and its kind.
@@ -331,7 +362,7 @@ func (e *Emu) MatMul(m driver.MatMul) {
 	if m.A.Type != m.B.Type {
 		e.fail("MatMul of two types")
 	}
-	e.do(func() {
+	e.do("MatMul", func() {
 		if !e.within("MatMul's A", m.A.Data, a) || !e.within("MatMul's B", m.B.Data, b) || !e.within("MatMul's C", m.C.Data, c) {
 			return
 		}
@@ -339,7 +370,7 @@ func (e *Emu) MatMul(m driver.MatMul) {
 			return C.emu_matrix{data: C.uint64_t(a.Data), bf16: truth(a.Type == driver.BF16), stride: C.int(a.Stride)}
 		}
 		C.emu_matmul(C.int(m.M), C.int(m.N), C.int(m.K), conv(m.A), conv(m.B), conv(m.C), truth(m.TransA), truth(m.TransB), C.float(m.Alpha), C.float(m.Beta))
-	})
+	}, m.A.Data, m.B.Data, m.C.Data)
 }
 
 func truth(b bool) C.int {
@@ -350,12 +381,25 @@ func truth(b bool) C.int {
 }
 
 // Sync returns the first error.
-func (e *Emu) Sync() error { return e.err }
+func (e *Emu) Sync() error {
+	if e.record != nil {
+		e.fail("Sync within Capture")
+	}
+	return e.err
+}
 
 // graph is a list of calls.
 type graph struct {
 	e     *Emu
-	calls []func()
+	calls []call
+}
+
+// call is one that was captured.
+type call struct {
+	what   string
+	f      func()
+	at     []driver.Ptr // what it refers to
+	births []int        // and in which allocations that lay
 }
 
 // Capture records what f asks for.
@@ -369,8 +413,13 @@ func (e *Emu) Capture(f func()) (driver.Graph, error) {
 
 // Launch repeats the calls.
 func (g *graph) Launch() {
-	for _, f := range g.calls {
-		g.e.do(f)
+	for _, c := range g.calls {
+		for i, p := range c.at {
+			if g.e.birth(p) != c.births[i] {
+				g.e.fail("graph: %s refers to memory at %#x that was given back since it was captured", c.what, p)
+			}
+		}
+		g.e.do(c.what, c.f, c.at...)
 	}
 }
 

@@ -241,6 +241,9 @@ func (d *Device) Name() string { return "cuda/" + d.info.Arch() }
 // Info returns what the device is.
 func (d *Device) Info() Info { return d.info }
 
+// Synchronous reports whether it waits after each call.
+func (d *Device) Synchronous() bool { return d.opts.Sync }
+
 // Kernels says where the kernels came from.
 func (d *Device) Kernels() string { return d.source }
 
