@@ -70,15 +70,7 @@ func (d *Device) GroupedLinearGradWeight(dw []tensor.Buffer, dy, x tensor.Buffer
 	dyv, xv := vec(dy), vec(x)
 	all, tiles := offsets[len(offsets)-1], (in+tileM-1)/tileM
 	xt := d.shared(all * tiles * tileM) // x transposed into tiles of tileM columns: [in/12][rows][12]
-	d.pool.split(tiles, 8, func(_, lo, hi int) {
-		for t := lo; t < hi; t++ {
-			c, m := t*tileM, min(tileM, in-t*tileM)
-			dst := xt[t*tileM*all:]
-			for r := range all {
-				copy(dst[r*tileM:r*tileM+m], xv[r*in+c:r*in+c+m])
-			}
-		}
-	})
+	d.pool.split(tiles, 8, func(_, lo, hi int) { packColumns(xt, xv, in, all, in, lo, hi) })
 	d.eachPanel(offsets, out, func(thread, e, at, rows, p int) {
 		buf, de := d.scratch(thread, blockK*panel), vec(dw[e])
 		for r0 := at; r0 < at+rows; r0 += blockK {
