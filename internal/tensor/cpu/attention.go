@@ -222,7 +222,7 @@ func (a *attnGrad) queries(t *attnThread, row, m, pos, h int) {
 	top := pos + m // keys that some query sees
 	nb := (top + panel - 1) / panel
 	ld, vd := nb*panel, pad16(sh.ValueDim)
-	p, dp, vT, keys := t.p, t.dp, t.vT, t.g.rows
+	p, dp, vT, kRows := t.p, t.dp, t.vT, t.g.rows
 	q, ldq := a.q[(row*sh.Heads+h)*sh.KeyDim:], sh.Heads*sh.KeyDim
 	do, o, ldo := a.do[(row*sh.Heads+h)*sh.ValueDim:], a.o[(row*sh.Heads+h)*sh.ValueDim:], sh.Heads*sh.ValueDim
 	rowTiles(0, m, func(i, mm int) {
@@ -245,7 +245,7 @@ func (a *attnGrad) queries(t *attnThread, row, m, pos, h int) {
 	dq := a.dq[(row*sh.Heads+h)*sh.KeyDim:]
 	rowTiles(0, m, func(i, mm int) {
 		for c := 0; c < sh.KeyDim; c += panel {
-			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, keys[c:], sh.KeyDim, dq[i*ldq+c:], ldq, true)
+			tile(mm, min(panel, sh.KeyDim-c), top, dp[i*ld:], ld, 1, kRows[c:], sh.KeyDim, dq[i*ldq+c:], ldq, true)
 		}
 	})
 	// dK and dV: one chain over the queries.

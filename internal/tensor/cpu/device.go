@@ -179,7 +179,7 @@ func (d *Device) Linears(y []tensor.Buffer, x tensor.Buffer, w, bias []tensor.Bu
 	}
 }
 
-// LinearsGrad hands the panels of all weights out together.
+// LinearsGrad hands the panels of all weights' gradients out together.
 func (d *Device) LinearsGrad(dx tensor.Buffer, dw, dbias, dy []tensor.Buffer, x tensor.Buffer, w []tensor.Buffer, rows int, out []int, in int, add bool) {
 	for i := len(dy) - 1; i >= 0; i-- {
 		d.mulPackedT(vec(dx), in, vec(dy[i]), out[i], vec(w[i]), rows, out[i], in, add || i < len(dy)-1)
@@ -208,10 +208,10 @@ func (d *Device) LinearsGrad(dx tensor.Buffer, dw, dbias, dy []tensor.Buffer, x 
 	}
 }
 
-// pairsOf counts the pairs of panels of weights with so many outputs: those of weight i
-// are numbered from [i] to [i+1]-1.
+// pairCounts numbers the pairs of panels of several weights: those of weight i are from[i]
+// to from[i+1]-1.
 type pairCounts struct {
-	out  []int
+	out  []int // outputs of each
 	from []int
 }
 
